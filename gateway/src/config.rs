@@ -1,0 +1,47 @@
+//! What the gateway is told when it starts: one typed value, complete before a port is bound.
+//!
+//! Where each value comes from (flag, environment, file, default) is the command line's business.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bramble_host::HostConfig;
+
+/// Settings of one gateway.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Where functions and the API are served.
+    pub listen: SocketAddr,
+    /// Where `/metrics` is served; the main port does not have it, as in the original.
+    pub metrics_listen: SocketAddr,
+    /// The one directory that holds everything the gateway must not lose.
+    pub data_dir: PathBuf,
+    /// Largest request body, in bytes; a larger one is refused with 413.
+    pub max_body_bytes: u64,
+    /// Longest wait for a request's head.
+    pub read_timeout: Duration,
+    /// Longest an invocation may take from its arrival to the end of its response, queueing included.
+    pub upstream_timeout: Duration,
+    /// Longest wait for running invocations when the gateway stops.
+    pub drain_timeout: Duration,
+    /// The wasm host.
+    pub wasm: HostConfig,
+}
+
+impl GatewayConfig {
+    /// The defaults, with everything below `data_dir`.
+    pub fn in_dir(data_dir: impl Into<PathBuf>) -> Self {
+        let data_dir = data_dir.into();
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 8080).into(),
+            metrics_listen: (Ipv4Addr::LOCALHOST, 8082).into(),
+            max_body_bytes: 4 << 30,
+            read_timeout: Duration::from_secs(60),
+            upstream_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(30),
+            wasm: HostConfig::in_dir(data_dir.clone()),
+            data_dir,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The gateway, as a library.
+pub mod config;
+pub use config::GatewayConfig;

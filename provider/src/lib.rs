@@ -1,0 +1,29 @@
+//! The contract between the gateway and whatever runs functions.
+//!
+//! In: names, specs, limits, statuses, errors and the two traits, [`Scale`] and [`Provider`].
+//! Out: I/O, timers, an async runtime, and anything that knows wasm, Docker or OpenFaaS JSON.
+//! The property that must hold: an invalid name, digest or quantity cannot be written as a value
+//! of these types, so nothing behind this crate validates again.
+
+pub mod body;
+pub mod digest;
+pub mod error;
+pub mod invoke;
+pub mod log;
+pub mod name;
+pub mod provider;
+pub mod quantity;
+pub mod settings;
+pub mod spec;
+pub mod status;
+
+pub use body::{Body, BodyError};
+pub use digest::Digest;
+pub use error::ProviderError;
+pub use invoke::{CallId, Invocation};
+pub use log::{LogLine, LogQuery};
+pub use name::{DEFAULT_NAMESPACE, FunctionName, SecretName};
+pub use provider::{LogStream, Provider, Scale};
+pub use settings::{OutputForm, Settings};
+pub use spec::{Code, FunctionSpec, Resources, Runtime};
+pub use status::{FunctionStatus, Replicas};
