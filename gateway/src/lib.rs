@@ -1,3 +1,9 @@
 //! The gateway, as a library.
 pub mod config;
 pub use config::GatewayConfig;
+
+pub mod data_dir;
+pub mod error;
+pub mod metrics;
+pub mod ready;
+pub mod store;

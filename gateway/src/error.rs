@@ -1,0 +1,241 @@
+//! The one place where a cause becomes an HTTP answer.
+//!
+//! Every error of ours has one JSON shape, `{"error":{"code","message"}}`, and a status that tells
+//! the client's fault, the function's fault and ours apart.
+
+use std::time::Duration;
+
+use axum::response::IntoResponse;
+use bramble_provider::{Body, FunctionName, ProviderError};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
+
+/// Why the API refused a request, beside what a provider says.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// What the provider, the store or the registry said.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The function is there already, and the request was to create it (409).
+    #[error("function {0} is already deployed; update it with PUT /system/functions")]
+    AlreadyDeployed(FunctionName),
+    /// The body is no JSON at all (400).
+    #[error("the body is no valid JSON: {0}")]
+    InvalidJson(String),
+    /// The body is larger than this endpoint takes (413).
+    #[error("the body is larger than {limit_bytes} bytes")]
+    BodyTooLarge {
+        /// The limit, in bytes.
+        limit_bytes: u64,
+    },
+    /// The client stopped sending before the body was complete (400).
+    #[error("the body ended early: {0}")]
+    BodyCut(String),
+    /// The client was too slow to send the body (408).
+    #[error("the body did not arrive within {0:?}")]
+    BodyTimedOut(Duration),
+    /// The body is of a type this endpoint does not take (415).
+    #[error("content-type must be {expected}")]
+    UnsupportedType {
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// Nothing answers at this path (404).
+    #[error("no such path; see /system/info for what answers here")]
+    UnknownPath,
+    /// The path is known, the method is not one of its (405).
+    #[error("this path does not answer {0}")]
+    UnknownMethod(http::Method),
+    /// Too many requests of this kind at once (503).
+    #[error("too many {what} at once; try again later")]
+    Busy {
+        /// Of what there are too many.
+        what: &'static str,
+    },
+    /// The gateway is starting or stopping (503).
+    #[error("the gateway is {0}")]
+    NotReady(&'static str),
+}
+
+/// What the client is told: everything but the message.
+struct Answer {
+    status: StatusCode,
+    code: &'static str,
+    retry_after: Option<Duration>,
+}
+
+/// How soon a client may try again when nothing better is known.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+
+/// Turns a provider's error into the response for the client, and logs it when the fault is ours.
+///
+/// Call it once for each failed request.
+pub fn error_response(error: &ProviderError) -> Response<Body> {
+    if let ProviderError::Internal { context, source } = error {
+        tracing::error!(context, error = %causes(source.as_ref()), "internal error");
+    }
+    respond(provider_answer(error), error)
+}
+
+impl From<&GatewayError> for Response<Body> {
+    fn from(error: &GatewayError) -> Self {
+        match error {
+            GatewayError::Provider(error) => error_response(error),
+            other => respond(gateway_answer(other), other),
+        }
+    }
+}
+
+impl IntoResponse for GatewayError {
+    fn into_response(self) -> axum::response::Response {
+        Response::<Body>::from(&self).map(axum::body::Body::new)
+    }
+}
+
+fn answer(status: StatusCode, code: &'static str) -> Answer {
+    Answer { status, code, retry_after: None }
+}
+
+fn provider_answer(error: &ProviderError) -> Answer {
+    use ProviderError as E;
+    match error {
+        E::InvalidSpec { .. } => answer(StatusCode::BAD_REQUEST, "invalid_spec"),
+        E::InvalidModule(_) => answer(StatusCode::BAD_REQUEST, "invalid_module"),
+        E::ModuleTooLarge { .. } => answer(StatusCode::PAYLOAD_TOO_LARGE, "module_too_large"),
+        E::UnknownFunction(_) => answer(StatusCode::NOT_FOUND, "unknown_function"),
+        E::UnknownModule(_) => answer(StatusCode::NOT_FOUND, "unknown_module"),
+        E::UnknownSecret { .. } => answer(StatusCode::BAD_REQUEST, "unknown_secret"),
+        E::ModuleInUse { .. } => answer(StatusCode::CONFLICT, "module_in_use"),
+        E::Saturated { retry_after, .. } => {
+            Answer { retry_after: Some(*retry_after), ..answer(StatusCode::TOO_MANY_REQUESTS, "saturated") }
+        }
+        E::FunctionFailed { .. } => answer(StatusCode::INTERNAL_SERVER_ERROR, "function_failed"),
+        E::InvalidResponse { .. } => answer(StatusCode::BAD_GATEWAY, "invalid_response"),
+        E::TimedOut { .. } => answer(StatusCode::GATEWAY_TIMEOUT, "timed_out"),
+        E::Unavailable { retry_after, .. } => Answer {
+            retry_after: Some(*retry_after),
+            ..answer(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+        },
+        E::OutOfStorage(_) => answer(StatusCode::INSUFFICIENT_STORAGE, "out_of_storage"),
+        E::Internal { .. } => answer(StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+    }
+}
+
+fn gateway_answer(error: &GatewayError) -> Answer {
+    use GatewayError as E;
+    match error {
+        E::Provider(error) => provider_answer(error),
+        E::AlreadyDeployed(_) => answer(StatusCode::CONFLICT, "already_deployed"),
+        E::InvalidJson(_) => answer(StatusCode::BAD_REQUEST, "invalid_json"),
+        E::BodyTooLarge { .. } => answer(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+        E::BodyCut(_) => answer(StatusCode::BAD_REQUEST, "body_cut"),
+        E::BodyTimedOut(_) => answer(StatusCode::REQUEST_TIMEOUT, "body_timed_out"),
+        E::UnsupportedType { .. } => answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_type"),
+        E::UnknownPath => answer(StatusCode::NOT_FOUND, "unknown_path"),
+        E::UnknownMethod(_) => answer(StatusCode::METHOD_NOT_ALLOWED, "unknown_method"),
+        E::Busy { .. } => {
+            Answer { retry_after: Some(RETRY_SOON), ..answer(StatusCode::SERVICE_UNAVAILABLE, "busy") }
+        }
+        E::NotReady(_) => {
+            Answer { retry_after: Some(RETRY_SOON), ..answer(StatusCode::SERVICE_UNAVAILABLE, "not_ready") }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    error: Detail<'a>,
+}
+
+#[derive(Serialize)]
+struct Detail<'a> {
+    code: &'static str,
+    message: &'a str,
+}
+
+fn respond(answer: Answer, error: &dyn std::error::Error) -> Response<Body> {
+    let document = Document { error: Detail { code: answer.code, message: &error.to_string() } };
+    let json = serde_json::to_vec(&document).expect("two strings always serialise");
+    let mut response = Response::new(Body::whole(Bytes::from(json)));
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(wait) = answer.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+    }
+    response
+}
+
+/// `Retry-After` has no fractions, and 0 would invite a busy loop.
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+/// An error and what caused it, in one line for the log.
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bramble_provider::Digest;
+    use http_body_util::BodyExt;
+
+    fn name() -> FunctionName {
+        FunctionName::parse("echo").unwrap()
+    }
+
+    async fn check(error: ProviderError, status: u16, code: &str, retry_after: Option<&str>) {
+        let message = error.to_string();
+        let response = error_response(&error);
+        assert_eq!(response.status().as_u16(), status, "{error:?}");
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        let retry = response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(retry.as_deref(), retry_after, "{error:?}");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(json, serde_json::json!({"error": {"code": code, "message": message}}));
+    }
+
+    #[tokio::test]
+    async fn every_cause_has_its_status_and_code() {
+        let text = || "x".to_owned();
+        let digest = Digest::from_sha256([1; 32]);
+        let soon = Duration::from_millis(1_200);
+        check(ProviderError::InvalidSpec { field: text(), reason: text() }, 400, "invalid_spec", None).await;
+        check(ProviderError::InvalidModule(text()), 400, "invalid_module", None).await;
+        check(ProviderError::ModuleTooLarge { limit_bytes: 1 }, 413, "module_too_large", None).await;
+        check(ProviderError::UnknownFunction(name()), 404, "unknown_function", None).await;
+        check(ProviderError::UnknownModule(digest), 404, "unknown_module", None).await;
+        check(ProviderError::ModuleInUse { digest, function: name() }, 409, "module_in_use", None).await;
+        let saturated =
+            |retry_after| ProviderError::Saturated { name: name(), inflight: 1, queued: 2, retry_after };
+        check(saturated(soon), 429, "saturated", Some("2")).await;
+        check(saturated(Duration::ZERO), 429, "saturated", Some("1")).await;
+        check(ProviderError::FunctionFailed { name: name(), reason: text() }, 500, "function_failed", None)
+            .await;
+        check(ProviderError::InvalidResponse { name: name(), reason: text() }, 502, "invalid_response", None)
+            .await;
+        let unavailable = ProviderError::Unavailable { provider: "x", reason: text(), retry_after: soon };
+        check(unavailable, 503, "unavailable", Some("2")).await;
+        check(ProviderError::TimedOut { name: name(), timeout: soon }, 504, "timed_out", None).await;
+        check(ProviderError::OutOfStorage(text()), 507, "out_of_storage", None).await;
+    }
+
+    #[tokio::test]
+    async fn an_internal_cause_stays_out_of_the_answer() {
+        let error = ProviderError::internal("reading", std::io::Error::other("secret detail"));
+        let body = error_response(&error).into_body().collect().await.unwrap().to_bytes();
+        assert!(!String::from_utf8_lossy(&body).contains("secret detail"));
+    }
+}

@@ -1,0 +1,203 @@
+//! The embedded store of desired state: one `redb` file in the data directory.
+//!
+//! In: what functions are asked to be, written durably before it is applied.
+//! Out: modules and compiled code (the wasm host's), anything that can be worked out again.
+//! The property that must hold: once a write has answered, no kill, crash or full disk undoes it.
+
+mod error;
+pub(crate) mod record;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use bramble_provider::FunctionName;
+use parking_lot::Mutex;
+use redb::{Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use tokio::sync::Semaphore;
+
+pub use error::StoreError;
+pub use record::StoredFunction;
+
+/// Name to JSON of [`StoredFunction`].
+const FUNCTIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("functions");
+
+/// Facts about the store itself.
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+
+/// The key in [`META`] of the version of what the tables hold.
+const VERSION_KEY: &str = "version";
+
+/// The version this code writes. A store of a newer one is refused, not guessed at.
+const VERSION: u64 = 1;
+
+/// Most memory for pages; `redb` would take a gibibyte. The whole store is a few megabytes and is
+/// read once.
+const CACHE_BYTES: usize = 1 << 20;
+
+/// How much a write must survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// A crash of the machine: the write answers after the disk has.
+    Durably,
+    /// An orderly stop, or the next durable write. For what is safe to lose and must be quick.
+    Lazily,
+}
+
+/// The store. Cloning copies a pointer. Writes happen one after another, off the async threads.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    open: Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>,
+    /// `None` after a failed write: `redb` refuses all work after one, until it is opened again.
+    database: Mutex<Option<Database>>,
+    /// One thread at most waits for the disk, however many writes are under way.
+    turn: Semaphore,
+}
+
+impl Store {
+    /// The file's name inside the data directory.
+    pub const FILE: &'static str = "bramble.redb";
+
+    /// Opens the store below `data_dir`, making it when it is missing. Blocking.
+    ///
+    /// # Errors
+    /// [`StoreError`] naming the file and the cause.
+    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        let path = data_dir.join(Self::FILE);
+        let name = path.display().to_string();
+        Self::open_with(name, move || Builder::new().set_cache_size(CACHE_BYTES).create(&path))
+    }
+
+    fn open_with(
+        name: String,
+        open: impl Fn() -> Result<Database, DatabaseError> + Send + Sync + 'static,
+    ) -> Result<Self, StoreError> {
+        let inner =
+            Inner { name, open: Box::new(open), database: Mutex::new(None), turn: Semaphore::const_new(1) };
+        inner.with(prepare)?;
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Every function there is. Blocking; called once, at the start.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read or holds what this version does not understand.
+    pub fn load(&self) -> Result<Vec<StoredFunction>, StoreError> {
+        self.0.with(|database| {
+            let table = database.begin_read()?.open_table(FUNCTIONS)?;
+            let mut functions = Vec::new();
+            for entry in table.iter()? {
+                let (key, value) = entry?;
+                functions.push(StoredFunction::decode(key.value(), value.value())?);
+            }
+            Ok(functions)
+        })
+    }
+
+    /// Writes one function over what was there. Dropping the future does not undo the write.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old state is then intact.
+    pub async fn put(&self, function: &StoredFunction, keep: Keep) -> Result<(), StoreError> {
+        let name = function.spec.name.clone();
+        let json = function.encode();
+        self.write(keep, move |database, durability| {
+            let mut write = database.begin_write()?;
+            write.set_durability(durability)?;
+            write.open_table(FUNCTIONS)?.insert(name.as_str(), json.as_slice())?;
+            Ok(write.commit()?)
+        })
+        .await
+    }
+
+    /// Takes one function out, durably. Taking out what is not there succeeds.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old state is then intact.
+    pub async fn remove(&self, name: &FunctionName) -> Result<(), StoreError> {
+        let name = name.clone();
+        self.write(Keep::Durably, move |database, durability| {
+            let mut write = database.begin_write()?;
+            write.set_durability(durability)?;
+            write.open_table(FUNCTIONS)?.remove(name.as_str())?;
+            Ok(write.commit()?)
+        })
+        .await
+    }
+
+    async fn write<F>(&self, keep: Keep, work: F) -> Result<(), StoreError>
+    where
+        F: FnOnce(&Database, Durability) -> Result<(), StoreError> + Send + 'static,
+    {
+        let store = self.clone();
+        let durability = match keep {
+            Keep::Durably => Durability::Immediate,
+            Keep::Lazily => Durability::None,
+        };
+        let turn = self.0.turn.acquire().await.expect("the semaphore is never closed");
+        let done =
+            tokio::task::spawn_blocking(move || store.0.with(|database| work(database, durability))).await;
+        drop(turn);
+        done.unwrap_or_else(|panic| Err(StoreError::Unfinished(panic)))
+    }
+}
+
+impl Inner {
+    /// Runs `work` on the open database, opening it first when the last work broke it.
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut slot = self.database.lock();
+        let database = match slot.take() {
+            Some(database) => database,
+            None => guarded(|| Ok((self.open)()?)).map_err(|error| error.of(&self.name))?,
+        };
+        let outcome = guarded(|| work(&database));
+        match &outcome {
+            Err(error) if error.breaks_the_database() => discard(database),
+            _ => *slot = Some(database),
+        }
+        outcome.map_err(|error| error.of(&self.name))
+    }
+}
+
+/// Runs `work`; `redb` panics on some damaged files, and that is bad input to us.
+fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_panic| Err(StoreError::damaged("reading it failed; the cause is in the log")))
+}
+
+/// Closes a database whose locks a panic may have poisoned.
+fn discard(database: Database) {
+    if catch_unwind(AssertUnwindSafe(|| drop(database))).is_err() {
+        tracing::error!("closing the broken store failed");
+    }
+}
+
+/// Makes the tables of a new store and checks the version of an old one.
+fn prepare(database: &Database) -> Result<(), StoreError> {
+    let mut write = database.begin_write()?;
+    write.set_durability(Durability::Immediate)?;
+    {
+        write.open_table(FUNCTIONS)?;
+        let mut meta = write.open_table(META)?;
+        let found = meta.get(VERSION_KEY)?.map(|version| version.value());
+        match found {
+            None => drop(meta.insert(VERSION_KEY, VERSION)?),
+            Some(VERSION) => {}
+            Some(found) => return Err(StoreError::Version { found, known: VERSION }),
+        }
+    }
+    Ok(write.commit()?)
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("name", &self.0.name).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
