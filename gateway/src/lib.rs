@@ -4,6 +4,8 @@ pub use config::GatewayConfig;
 
 pub mod data_dir;
 pub mod error;
+pub mod functions;
 pub mod metrics;
 pub mod ready;
+pub mod state;
 pub mod store;

@@ -1,0 +1,105 @@
+//! The gauges that are read from the registry when Prometheus asks, so that an idle function costs nothing.
+
+use std::sync::Arc;
+
+use bramble_host::WasmProvider;
+use bramble_provider::Runtime;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
+
+use super::{Function, Snapshot};
+
+/// Reads desired replicas, inflight and queued invocations and slots of every function.
+pub(super) struct FunctionCollector {
+    snapshot: Arc<Snapshot>,
+    wasm: Arc<WasmProvider>,
+    descriptions: [Desc; 4],
+}
+
+const SERVICE_COUNT: (&str, &str) = ("gateway_service_count", "Replicas that are asked for");
+const INFLIGHT: (&str, &str) = ("bramble_function_inflight", "Invocations admitted and unfinished");
+const QUEUED: (&str, &str) = ("bramble_function_queued", "Invocations that wait for a replica");
+const POOL_SLOTS: (&str, &str) = ("bramble_pool_slots", "Instance slots of a wasm function's pool, by state");
+
+impl FunctionCollector {
+    pub(super) fn new(snapshot: Arc<Snapshot>, wasm: Arc<WasmProvider>) -> Result<Self, prometheus::Error> {
+        let describe = |(name, help): (&str, &str), labels: &[&str]| {
+            let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+            Desc::new(name.to_owned(), help.to_owned(), labels, Default::default())
+        };
+        let by_name = ["function_name"];
+        let descriptions = [
+            describe(SERVICE_COUNT, &by_name)?,
+            describe(INFLIGHT, &by_name)?,
+            describe(QUEUED, &by_name)?,
+            describe(POOL_SLOTS, &["function_name", "state"])?,
+        ];
+        Ok(Self { snapshot, wasm, descriptions })
+    }
+
+    fn slots(&self, function: &Function) -> Option<bramble_host::Slots> {
+        match function.runtime {
+            Runtime::Wasm | Runtime::Hybrid => self.wasm.slots(&function.spec.name),
+            Runtime::Container => None,
+        }
+    }
+}
+
+impl Collector for FunctionCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let functions = self.snapshot.load_full();
+        let mut families = [SERVICE_COUNT, INFLIGHT, QUEUED, POOL_SLOTS].map(Family::new);
+        let [service_count, inflight, queued, pool_slots] = &mut families;
+        for function in functions.values() {
+            let name = function.spec.name.as_str();
+            let slots = self.slots(function);
+            service_count.push(&[("function_name", name)], function.desired());
+            inflight.push(&[("function_name", name)], function.inflight());
+            queued.push(&[("function_name", name)], slots.map_or(0, |slots| slots.queued));
+            if let Some(slots) = slots {
+                let idle = slots.desired.saturating_sub(slots.busy);
+                pool_slots.push(&[("function_name", name), ("state", "busy")], slots.busy);
+                pool_slots.push(&[("function_name", name), ("state", "idle")], idle);
+            }
+        }
+        families.into_iter().map(Family::finish).collect()
+    }
+}
+
+struct Family {
+    family: MetricFamily,
+    metrics: Vec<Metric>,
+}
+
+impl Family {
+    fn new((name, help): (&str, &str)) -> Self {
+        let mut family = MetricFamily::default();
+        family.set_name(name.to_owned());
+        family.set_help(help.to_owned());
+        family.set_field_type(MetricType::GAUGE);
+        Self { family, metrics: Vec::new() }
+    }
+
+    fn push(&mut self, labels: &[(&str, &str)], value: u32) {
+        let pair = |(name, value): &(&str, &str)| {
+            let mut pair = LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value((*value).to_owned());
+            pair
+        };
+        let mut gauge = Gauge::default();
+        gauge.set_value(f64::from(value));
+        let mut metric = Metric::from_gauge(gauge);
+        metric.set_label(labels.iter().map(pair).collect());
+        self.metrics.push(metric);
+    }
+
+    fn finish(mut self) -> MetricFamily {
+        self.family.set_metric(self.metrics);
+        self.family
+    }
+}

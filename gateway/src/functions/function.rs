@@ -1,0 +1,183 @@
+//! One function as the request path sees it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Instant, SystemTime};
+
+use bramble_provider::{FunctionSpec, Runtime, Settings};
+use http::StatusCode;
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::metrics::FunctionMetrics;
+use crate::store::StoredFunction;
+
+/// What may follow a name and means the default namespace.
+pub(super) const DEFAULT_SUFFIX: &str = ".openfaas-fn";
+
+/// What an invocation is counted as when the client went away before it ended. Not a status that
+/// anybody receives; nginx made the number known.
+pub const CLIENT_GONE: u16 = 499;
+
+/// One revision of a deployed function. Immutable, but for what all its revisions share.
+#[derive(Debug)]
+pub struct Function {
+    /// What was deployed.
+    pub spec: FunctionSpec,
+    /// What the spec's environment and annotations say, read once.
+    pub settings: Settings,
+    /// Counts the specs under this name, from 1.
+    pub revision: u64,
+    /// When the name was first deployed.
+    pub created_at: SystemTime,
+    /// What runs it.
+    pub runtime: Runtime,
+    fault: Option<String>,
+    live: Arc<Live>,
+}
+
+/// What outlives a redeploy: an old revision's invocations count in the same place as the new one's.
+struct Live {
+    metrics: FunctionMetrics,
+    desired: AtomicU32,
+    inflight: AtomicU32,
+    activation: Mutex<()>,
+}
+
+impl Function {
+    /// A function that was not there before.
+    pub(super) fn new(stored: StoredFunction, settings: Settings, metrics: FunctionMetrics) -> Self {
+        let live = Live {
+            metrics,
+            desired: AtomicU32::new(stored.desired),
+            inflight: AtomicU32::new(0),
+            activation: Mutex::new(()),
+        };
+        Self::with(stored, settings, Arc::new(live))
+    }
+
+    /// The next revision of this function.
+    pub(super) fn succeeded_by(&self, stored: StoredFunction, settings: Settings) -> Self {
+        self.set_desired(stored.desired);
+        Self::with(stored, settings, self.live.clone())
+    }
+
+    fn with(stored: StoredFunction, settings: Settings, live: Arc<Live>) -> Self {
+        Self {
+            revision: stored.revision,
+            created_at: stored.created_at(),
+            runtime: stored.spec.runtime(),
+            spec: stored.spec,
+            settings,
+            fault: None,
+            live,
+        }
+    }
+
+    pub(super) fn with_fault(self, fault: String) -> Self {
+        Self { fault: Some(fault), ..self }
+    }
+
+    /// Why its provider does not have it, although it is asked for. `None` for nearly every function.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
+    }
+
+    /// Replicas that are asked for, now.
+    pub fn desired(&self) -> u32 {
+        self.live.desired.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_desired(&self, desired: u32) {
+        self.live.desired.store(desired, Ordering::Relaxed);
+    }
+
+    /// Invocations admitted and unfinished, over all revisions.
+    pub fn inflight(&self) -> u32 {
+        self.live.inflight.load(Ordering::Relaxed)
+    }
+
+    /// Its series.
+    pub fn metrics(&self) -> &FunctionMetrics {
+        &self.live.metrics
+    }
+
+    /// Counts an invocation as admitted, since now. The guard counts how it ended.
+    pub fn admit(&self) -> Inflight {
+        self.live.inflight.fetch_add(1, Ordering::Relaxed);
+        self.live.metrics.started();
+        Inflight { live: self.live.clone(), since: Instant::now(), code: None }
+    }
+
+    /// Waits to be the only one that activates the function.
+    pub(super) async fn activation(&self) -> MutexGuard<'_, ()> {
+        self.live.activation.lock().await
+    }
+
+    /// What the store holds of it.
+    pub(super) fn stored(&self) -> StoredFunction {
+        StoredFunction {
+            spec: self.spec.clone(),
+            revision: self.revision,
+            desired: self.desired(),
+            created_at_unix_nanos: crate::store::record::unix_nanos(self.created_at),
+        }
+    }
+}
+
+/// One invocation that was admitted. It is counted exactly once, when the guard goes: with what
+/// [`Self::finish`] said, or as [`CLIENT_GONE`] when nobody said anything.
+#[must_use = "dropping it at once counts the invocation as given up by the client"]
+pub struct Inflight {
+    live: Arc<Live>,
+    since: Instant,
+    code: Option<StatusCode>,
+}
+
+impl Inflight {
+    /// When the invocation was admitted.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// The invocation ended with `code`.
+    pub fn finish(mut self, code: StatusCode) {
+        self.code = Some(code);
+    }
+}
+
+impl Drop for Inflight {
+    fn drop(&mut self) {
+        let gone = || StatusCode::from_u16(CLIENT_GONE).expect("499 is in the range of statuses");
+        self.live.metrics.finished(self.code.unwrap_or_else(gone), self.since.elapsed());
+        self.live.inflight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Inflight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inflight")
+            .field("since", &self.since)
+            .field("code", &self.code)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live")
+            .field("desired", &self.desired)
+            .field("inflight", &self.inflight)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_suffix_is_the_default_namespace() {
+        assert_eq!(DEFAULT_SUFFIX.strip_prefix('.'), Some(bramble_provider::DEFAULT_NAMESPACE));
+    }
+}

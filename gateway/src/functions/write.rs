@@ -1,0 +1,222 @@
+//! What a write does, in its turn: store, apply, publish; and put back what was there on a refusal.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bramble_provider::{Code, Digest, FunctionName, FunctionSpec, ProviderError, Settings};
+
+use super::{Deployed, Function, Inner, Mode, Restored};
+use crate::error::{GatewayError, causes};
+use crate::metrics::FunctionMetrics;
+use crate::store::record::unix_nanos;
+use crate::store::{Keep, StoreError, StoredFunction};
+
+/// What is to be deployed.
+pub(super) enum Change {
+    /// A whole spec.
+    Spec { spec: Box<FunctionSpec>, mode: Mode },
+    /// Other code for what is there, or a function of nothing but code.
+    Module { name: FunctionName, module: Digest },
+}
+
+impl Inner {
+    pub(super) async fn deploy(&self, change: Change) -> Result<Deployed, GatewayError> {
+        let _turn = self.order.turn(change.name()).await?;
+        let current = self.get(change.name().as_str());
+        let spec = change.onto(current.as_deref())?;
+        spec.validate()?;
+        self.providers.check(&spec)?;
+        let next = self.next(spec, current.as_deref())?;
+        let settings = next.spec.settings()?;
+
+        let unchanged = current.as_ref().is_some_and(|function| function.stored() == next);
+        if !unchanged {
+            self.store.put(&next, Keep::Durably).await.map_err(ProviderError::from)?;
+        }
+        if let Err(refusal) = self.providers.deploy(&next.spec, next.desired).await {
+            if !unchanged {
+                self.put_back(&next.spec.name, current.as_deref()).await;
+            }
+            return Err(refusal.into());
+        }
+        let was = current.as_ref().map(|function| function.runtime);
+        let (now, name) = (next.spec.runtime(), next.spec.name.clone());
+        self.publish(match &current {
+            Some(function) => function.succeeded_by(next, settings),
+            None => self.born(next, settings),
+        });
+        if let Some(was) = was.filter(|was| *was != now) {
+            self.providers.remove(was, &name).await?;
+        }
+        Ok(match current {
+            None => Deployed::Created,
+            Some(_) if unchanged => Deployed::Unchanged,
+            Some(_) => Deployed::Updated,
+        })
+    }
+
+    pub(super) async fn remove(&self, name: &FunctionName) -> Result<(), GatewayError> {
+        let _turn = self.order.turn(name).await?;
+        let current = self.existing(name)?;
+        self.store.remove(name).await.map_err(ProviderError::from)?;
+        if let Err(refusal) = self.providers.remove(current.runtime, name).await {
+            self.put_back(name, Some(&current)).await;
+            return Err(refusal.into());
+        }
+        self.change_snapshot(|functions| drop(functions.remove(name)));
+        current.metrics().retire();
+        Ok(())
+    }
+
+    pub(super) async fn scale(&self, name: &FunctionName, desired: u32) -> Result<(), GatewayError> {
+        let _turn = self.order.turn(name).await?;
+        let current = self.existing(name)?;
+        Ok(self.set_desired(&current, desired, Keep::Durably).await?)
+    }
+
+    /// The scale from 0. Stored lazily: an invocation waits for it, and when a crash takes it back,
+    /// the next invocation asks for it again.
+    pub(super) async fn activate(&self, name: &FunctionName) -> Result<(), ProviderError> {
+        let _turn = self.order.turn(name).await?;
+        let current = self.existing(name)?;
+        if current.desired() > 0 {
+            return Ok(());
+        }
+        let wanted = current.spec.scale_min()?.unwrap_or(0).max(1);
+        self.set_desired(&current, wanted, Keep::Lazily).await
+    }
+
+    async fn set_desired(&self, current: &Function, desired: u32, keep: Keep) -> Result<(), ProviderError> {
+        let name = &current.spec.name;
+        let unchanged = current.desired() == desired;
+        if !unchanged {
+            self.store.put(&StoredFunction { desired, ..current.stored() }, keep).await?;
+        }
+        if let Err(refusal) = self.providers.scale(current.runtime, name, desired).await {
+            if !unchanged {
+                self.put_back(name, Some(current)).await;
+            }
+            return Err(refusal);
+        }
+        current.set_desired(desired);
+        Ok(())
+    }
+
+    /// Reads the store and fills the registry. Blocking.
+    pub(super) fn restore(&self) -> Result<Restored, StoreError> {
+        let stored = self.store.load()?;
+        let specs = stored.iter().map(|function| (function.spec.clone(), function.desired)).collect();
+        let mut faults: HashMap<_, _> = self.providers.restore(specs).into_iter().collect();
+        let mut functions = HashMap::with_capacity(stored.len());
+        let mut restored = Restored { functions: stored.len(), faulty: 0 };
+        for function in stored {
+            let name = function.spec.name.clone();
+            let settings = function.spec.settings();
+            let fault = faults.remove(&name).or_else(|| settings.as_ref().err().map(described));
+            let mut function = self.born(function, settings.unwrap_or_default());
+            if let Some(fault) = fault {
+                tracing::error!(function = %name, error = causes(&fault), "cannot restore the function");
+                restored.faulty += 1;
+                function = function.with_fault(fault.to_string());
+            }
+            functions.insert(name, Arc::new(function));
+        }
+        self.snapshot.store(Arc::new(functions));
+        Ok(restored)
+    }
+
+    fn existing(&self, name: &FunctionName) -> Result<Arc<Function>, ProviderError> {
+        self.get(name.as_str()).ok_or_else(|| ProviderError::UnknownFunction(name.clone()))
+    }
+
+    /// What will be stored for `spec`.
+    fn next(&self, spec: FunctionSpec, current: Option<&Function>) -> Result<StoredFunction, ProviderError> {
+        let Some(current) = current else {
+            let desired = spec.scale_min()?.unwrap_or(self.default_desired);
+            let created_at_unix_nanos = unix_nanos(SystemTime::now());
+            return Ok(StoredFunction { spec, revision: 1, desired, created_at_unix_nanos });
+        };
+        let desired = desired_after(current, &spec, self.default_desired)?;
+        let revision = current.revision + u64::from(current.spec != spec);
+        Ok(StoredFunction { spec, revision, desired, ..current.stored() })
+    }
+
+    fn born(&self, stored: StoredFunction, settings: Settings) -> Function {
+        let metrics = FunctionMetrics::new(stored.spec.name.clone(), self.metrics.families().clone());
+        Function::new(stored, settings, metrics)
+    }
+
+    fn publish(&self, function: Function) {
+        let function = Arc::new(function);
+        self.change_snapshot(|functions| {
+            functions.insert(function.spec.name.clone(), function.clone());
+        });
+    }
+
+    /// Writers of other names do this at the same time, so `change` may run more than once.
+    fn change_snapshot(&self, change: impl Fn(&mut HashMap<FunctionName, Arc<Function>>)) {
+        self.snapshot.rcu(|functions| {
+            let mut functions = HashMap::clone(functions);
+            change(&mut functions);
+            functions
+        });
+    }
+
+    /// Undoes a write to the store that the provider refused.
+    async fn put_back(&self, name: &FunctionName, before: Option<&Function>) {
+        let undone = match before {
+            Some(function) => self.store.put(&function.stored(), Keep::Durably).await,
+            None => self.store.remove(name).await,
+        };
+        if let Err(error) = undone {
+            tracing::error!(function = %name, error = causes(&error), "cannot undo a refused change in the store");
+        }
+    }
+}
+
+impl Change {
+    fn name(&self) -> &FunctionName {
+        match self {
+            Self::Spec { spec, .. } => &spec.name,
+            Self::Module { name, .. } => name,
+        }
+    }
+
+    /// The spec that this change makes of what is there.
+    fn onto(self, current: Option<&Function>) -> Result<FunctionSpec, GatewayError> {
+        match (self, current) {
+            (Self::Spec { spec, mode: Mode::Create }, Some(_)) => {
+                Err(GatewayError::AlreadyDeployed(spec.name))
+            }
+            (Self::Spec { spec, mode: Mode::Update }, None) => {
+                Err(ProviderError::UnknownFunction(spec.name).into())
+            }
+            (Self::Spec { spec, .. }, _) => Ok(*spec),
+            (Self::Module { name, module }, None) => Ok(FunctionSpec::new(name, Code::Module(module))),
+            (Self::Module { module, .. }, Some(current)) => {
+                let code = match &current.spec.code {
+                    Code::Module(_) | Code::Image(_) => Code::Module(module),
+                    Code::Hybrid { image, .. } => Code::Hybrid { module, image: image.clone() },
+                };
+                Ok(FunctionSpec { code, ..current.spec.clone() })
+            }
+        }
+    }
+}
+
+/// Replicas after a redeploy. What the scaler or an operator chose stays, unless the new spec asks
+/// for another minimum; and what is deployed anew is wanted, so it does not stay at 0.
+fn desired_after(current: &Function, next: &FunctionSpec, default: u32) -> Result<u32, ProviderError> {
+    let (before, min) = (current.spec.scale_min()?, next.scale_min()?);
+    Ok(match min {
+        _ if min == before => current.desired().max(min.unwrap_or(1)),
+        Some(min) => min,
+        None => default,
+    })
+}
+
+/// [`ProviderError`] cannot be cloned; this keeps what it says.
+fn described(error: &ProviderError) -> ProviderError {
+    ProviderError::InvalidSpec { field: "stored spec".into(), reason: error.to_string() }
+}

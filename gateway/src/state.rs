@@ -1,0 +1,73 @@
+//! Everything a running gateway is made of, in one value.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::Context;
+use bramble_host::WasmProvider;
+
+use crate::config::GatewayConfig;
+use crate::data_dir::DataDir;
+use crate::functions::Functions;
+use crate::metrics::Metrics;
+use crate::ready::Readiness;
+use crate::store::Store;
+
+/// One gateway. Its parts are shared by reference; each owns its own state.
+#[derive(Debug)]
+pub struct Gateway {
+    /// What it was told at the start.
+    pub config: GatewayConfig,
+    /// The functions, and the one writer of desired state.
+    pub functions: Functions,
+    /// The wasm host.
+    pub wasm: Arc<WasmProvider>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Whether requests are taken.
+    pub readiness: Readiness,
+    /// When it was opened.
+    pub started_at: SystemTime,
+    /// Held so that no second gateway writes to the same files.
+    _data_dir: DataDir,
+}
+
+impl Gateway {
+    /// Locks the data directory, opens the store and the wasm host, and registers the stored functions.
+    ///
+    /// The gateway is then [`Phase::Starting`](crate::ready::Phase::Starting): whoever serves it says when it is ready.
+    ///
+    /// # Errors
+    /// A text that says what was tried, on which path, and why it failed.
+    pub async fn open(config: GatewayConfig) -> anyhow::Result<Arc<Self>> {
+        let started_at = SystemTime::now();
+        let metrics = Metrics::new(started_at).context("cannot set up the metrics")?;
+        let parts = {
+            let (config, metrics) = (config.clone(), metrics.clone());
+            tokio::task::spawn_blocking(move || open_parts(&config, &metrics))
+        };
+        let (data_dir, store, wasm) = parts.await.context("opening the gateway's parts did not finish")??;
+        let functions = Functions::new(store, wasm.clone(), &metrics, config.wasm.default_slots)
+            .context("cannot set up the metrics of the functions")?;
+        let restored = functions.restore().await?;
+        tracing::info!(
+            data_dir = %config.data_dir.display(),
+            functions = restored.functions,
+            faulty = restored.faulty,
+            "restored the functions"
+        );
+        let readiness = Readiness::starting();
+        Ok(Arc::new(Self { config, functions, wasm, metrics, readiness, started_at, _data_dir: data_dir }))
+    }
+}
+
+fn open_parts(
+    config: &GatewayConfig,
+    metrics: &Metrics,
+) -> anyhow::Result<(DataDir, Store, Arc<WasmProvider>)> {
+    let data_dir = DataDir::open(&config.data_dir)?;
+    let store = Store::open(data_dir.path())?;
+    let wasm = WasmProvider::open(config.wasm.clone(), metrics.registry())
+        .with_context(|| format!("cannot open the wasm host in {}", config.wasm.data_dir.display()))?;
+    Ok((data_dir, store, Arc::new(wasm)))
+}
