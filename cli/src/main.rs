@@ -1,1 +1,55 @@
-fn main() {}
+//! The `bramble` command: runs the gateway, and speaks to one.
+//!
+//! In: flags and settings, printing, exit codes, the process (signals, background). Out: what a
+//! function is and how it runs, which is the gateway's business.
+
+mod api;
+mod client;
+mod commands;
+mod config;
+mod error;
+mod instance;
+mod output;
+mod samples;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use commands::{Cli, Context};
+use error::{CliError, Exit};
+use output::{Output, ReaderGone};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and versions come this way too. A reader that went away is no failure.
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8));
+        }
+    };
+    let context = Context::of_process();
+    match commands::run(cli, &context) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => ExitCode::from(report(&error, context.output) as u8),
+    }
+}
+
+/// Tells what went wrong, and which exit code says so.
+fn report(error: &anyhow::Error, output: Output) -> Exit {
+    if error.is::<ReaderGone>() {
+        return Exit::Done;
+    }
+    match error.downcast_ref::<CliError>() {
+        Some(known) => {
+            output.complain(format!("{error:#}"), known.hint_text());
+            known.exit()
+        }
+        None => {
+            output.complain(format!("{error:#}"), None);
+            Exit::Failed
+        }
+    }
+}

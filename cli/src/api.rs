@@ -1,0 +1,418 @@
+//! The gateway's API as the verbs use it.
+//!
+//! In: paths, JSON and what a status means. Out: printing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bramble_provider::{Digest, FunctionName};
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::client::{ANSWER_LIMIT, Answer, Client, RequestBody};
+use crate::error::{CliError, Exit};
+
+/// Longest wait for an upload or a deployment: a large module is compiled on a small machine.
+pub(crate) const DEPLOY_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// Largest piece of an upload that is handed over at once, so that progress can be seen.
+const UPLOAD_CHUNK_BYTES: usize = 256 << 10;
+
+/// The gateway's API over one [`Client`].
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    client: Client,
+}
+
+/// A function as the gateway lists it. What the gateway leaves out is empty or 0.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct FunctionStatus {
+    /// Its name, without the namespace.
+    pub(crate) name: String,
+    /// Its namespace.
+    pub(crate) namespace: String,
+    /// What runs: an image, or the digest of a module.
+    pub(crate) image: String,
+    /// Its arguments (wasm) or its command (containers).
+    pub(crate) env_process: String,
+    /// Its environment.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) env_vars: BTreeMap<String, String>,
+    /// Its labels.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Its annotations.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// Its secrets' names.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) secrets: Vec<String>,
+    /// Where it may run.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) constraints: Vec<String>,
+    /// The most a replica may use: `memory`, `cpu`.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) limits: BTreeMap<String, Value>,
+    /// What a replica is promised.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) requests: BTreeMap<String, Value>,
+    /// Replicas asked for.
+    pub(crate) replicas: u64,
+    /// Replicas able to take an invocation.
+    pub(crate) available_replicas: u64,
+    /// Invocations so far; the original makes it a fraction.
+    pub(crate) invocation_count: f64,
+    /// When it was deployed (RFC 3339).
+    pub(crate) created_at: String,
+}
+
+/// What is deployed: the body of `POST` and `PUT /system/functions`. Empty fields are not sent.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Deployment {
+    /// The function's name.
+    pub(crate) service: String,
+    /// Its namespace, when not the default one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) namespace: Option<String>,
+    /// A container image, or the digest of a module.
+    pub(crate) image: String,
+    /// Its arguments (wasm) or its command (containers).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) env_process: Option<String>,
+    /// Its environment.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) env_vars: BTreeMap<String, String>,
+    /// Its labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Its annotations.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// Its secrets' names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) secrets: Vec<String>,
+    /// Where it may run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) constraints: Vec<String>,
+    /// The most a replica may use: `memory`, `cpu`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) limits: BTreeMap<&'static str, String>,
+    /// What a replica is promised.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) requests: BTreeMap<&'static str, String>,
+    /// Whether a container may write to its root file system.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) read_only_root_filesystem: bool,
+}
+
+/// A module as the gateway lists it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Module {
+    /// Its digest, `sha256:…`.
+    pub(crate) digest: String,
+    /// What it is: a command module, a command component, an HTTP component.
+    pub(crate) kind: String,
+    /// Its size, in bytes.
+    pub(crate) size_bytes: u64,
+    /// What it imports.
+    pub(crate) imports: Vec<String>,
+}
+
+impl Deployment {
+    /// A deployment that says nothing but the name and what runs.
+    pub(crate) fn new(name: &FunctionName, image: impl Into<String>) -> Self {
+        let mut deployment = Self { service: name.name().to_owned(), image: image.into(), ..Self::default() };
+        deployment.namespace = other_namespace(name).map(str::to_owned);
+        deployment
+    }
+}
+
+impl Api {
+    /// The API of the gateway that `client` speaks to.
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// The client, for what is no question and answer.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The URL at which a function is invoked.
+    pub(crate) fn invoke_url(&self, name: &FunctionName) -> String {
+        format!("{}/function/{name}", self.client.url())
+    }
+
+    /// Every function, as the gateway said it.
+    ///
+    /// # Errors
+    /// [`CliError`], as for every call.
+    pub(crate) async fn functions(&self) -> Result<Value> {
+        self.get("/system/functions", "the functions").await
+    }
+
+    /// One function, as the gateway said it.
+    ///
+    /// # Errors
+    /// [`CliError`] of kind [`Exit::NotFound`] when it is not deployed.
+    pub(crate) async fn function(&self, name: &FunctionName) -> Result<Value> {
+        self.get(&function_path(name), &format!("function {name}")).await
+    }
+
+    /// The modules that are stored, as the gateway said it.
+    ///
+    /// # Errors
+    /// [`CliError`], as for every call.
+    pub(crate) async fn modules(&self) -> Result<Value> {
+        self.get("/system/modules", "the modules").await
+    }
+
+    /// What the gateway says about itself.
+    ///
+    /// # Errors
+    /// [`CliError`], as for every call.
+    pub(crate) async fn info(&self) -> Result<Value> {
+        self.get("/system/info", "the gateway").await
+    }
+
+    /// Stores a module; `sent` is called when all of it is on its way and the gateway is at work.
+    ///
+    /// # Errors
+    /// [`CliError`], as for every call.
+    pub(crate) async fn put_module(
+        &self,
+        wasm: Bytes,
+        sent: impl FnOnce() + Send + 'static,
+    ) -> Result<Value> {
+        let answer = self.upload("/system/modules", wasm, sent).await?;
+        parse(&succeed(answer, "the upload")?)
+    }
+
+    /// Removes a module that no function uses.
+    ///
+    /// # Errors
+    /// [`CliError`] of kind [`Exit::NotFound`] when it is not stored.
+    pub(crate) async fn remove_module(&self, digest: &Digest) -> Result<()> {
+        let request = self.client.request(Method::DELETE, &format!("/system/modules/{digest}"));
+        let answer = self.client.ask(request.body(RequestBody::empty())?, ANSWER_LIMIT).await?;
+        succeed(answer, &format!("module {digest}")).map(drop)
+    }
+
+    /// Uploads a module and deploys it under a name, in one call.
+    ///
+    /// # Errors
+    /// [`CliError`], as for every call.
+    pub(crate) async fn deploy_wasm(
+        &self,
+        name: &FunctionName,
+        wasm: Bytes,
+        sent: impl FnOnce() + Send + 'static,
+    ) -> Result<()> {
+        let answer = self.upload(&format!("/system/functions/{name}"), wasm, sent).await?;
+        succeed(answer, &format!("function {name}")).map(drop)
+    }
+
+    /// Deploys what is described: an update when the function is there, else a new function.
+    ///
+    /// # Errors
+    /// [`CliError`], as for every call.
+    pub(crate) async fn deploy(&self, deployment: &Deployment) -> Result<()> {
+        let path = "/system/functions";
+        let mut answer = self.send_json(Method::PUT, path, deployment, DEPLOY_LIMIT).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            answer = self.send_json(Method::POST, path, deployment, DEPLOY_LIMIT).await?;
+        }
+        succeed(answer, &format!("function {}", deployment.service)).map(drop)
+    }
+
+    /// Removes a function.
+    ///
+    /// # Errors
+    /// [`CliError`] of kind [`Exit::NotFound`] when it is not deployed.
+    pub(crate) async fn remove(&self, name: &FunctionName) -> Result<()> {
+        let body = with_namespace(json!({"functionName": name.name()}), name);
+        let answer = self.send_json(Method::DELETE, "/system/functions", &body, ANSWER_LIMIT).await?;
+        succeed(answer, &format!("function {name}")).map(drop)
+    }
+
+    /// Sets the desired replicas of a function.
+    ///
+    /// # Errors
+    /// [`CliError`] of kind [`Exit::NotFound`] when it is not deployed.
+    pub(crate) async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<()> {
+        let body = with_namespace(json!({"serviceName": name.name(), "replicas": replicas}), name);
+        let path = format!("/system/scale-function/{}", name.name());
+        let answer = self.send_json(Method::POST, &path, &body, ANSWER_LIMIT).await?;
+        succeed(answer, &format!("function {name}")).map(drop)
+    }
+
+    /// Whether the gateway takes invocations.
+    ///
+    /// # Errors
+    /// [`CliError`] of kind [`Exit::Unreachable`] when there is none.
+    pub(crate) async fn is_ready(&self) -> Result<bool, CliError> {
+        let request = self.client.request(Method::GET, "/readyz").body(RequestBody::empty());
+        let request = request.map_err(|error| CliError::failed(error.to_string()))?;
+        Ok(self.client.ask(request, ANSWER_LIMIT).await?.status.is_success())
+    }
+
+    async fn get(&self, path: &str, what: &str) -> Result<Value> {
+        let request = self.client.request(Method::GET, path).body(RequestBody::empty())?;
+        parse(&succeed(self.client.ask(request, ANSWER_LIMIT).await?, what)?)
+    }
+
+    async fn send_json(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+        limit: Duration,
+    ) -> Result<Answer> {
+        let request = self.client.request(method, path).header(header::CONTENT_TYPE, "application/json");
+        let request = request.body(RequestBody::full(serde_json::to_vec(body)?))?;
+        Ok(self.client.ask(request, limit).await?)
+    }
+
+    async fn upload(&self, path: &str, wasm: Bytes, sent: impl FnOnce() + Send + 'static) -> Result<Answer> {
+        let (sender, body) = RequestBody::channel(Some(wasm.len() as u64));
+        tokio::spawn(async move {
+            let mut rest = wasm;
+            while !rest.is_empty() {
+                let chunk = rest.split_to(rest.len().min(UPLOAD_CHUNK_BYTES));
+                // The receiver is gone when the gateway answered early: it did not want the rest.
+                if sender.send(Ok(chunk)).await.is_err() {
+                    return;
+                }
+            }
+            sent();
+        });
+        let request = self.client.request(Method::PUT, path).header(header::CONTENT_TYPE, "application/wasm");
+        Ok(self.client.ask(request.body(body)?, DEPLOY_LIMIT).await?)
+    }
+}
+
+/// The path of a function's status.
+fn function_path(name: &FunctionName) -> String {
+    let query = crate::client::url::query(other_namespace(name).map(|namespace| ("namespace", namespace)));
+    format!("/system/function/{}{query}", name.name())
+}
+
+fn other_namespace(name: &FunctionName) -> Option<&str> {
+    Some(name.namespace()).filter(|namespace| *namespace != bramble_provider::DEFAULT_NAMESPACE)
+}
+
+fn with_namespace(mut body: Value, name: &FunctionName) -> Value {
+    if let Some(namespace) = other_namespace(name) {
+        body["namespace"] = namespace.into();
+    }
+    body
+}
+
+/// The body of an answer that is a success; else the failure that it is. `what` was asked about.
+///
+/// # Errors
+/// [`CliError`] with the gateway's own message when it gave one.
+pub(crate) fn succeed(answer: Answer, what: &str) -> Result<Bytes> {
+    if answer.status.is_success() {
+        return Ok(answer.body);
+    }
+    Err(failure(answer.status, &answer.body, what).into())
+}
+
+/// The failure that an answer is.
+pub(crate) fn failure(status: StatusCode, body: &[u8], what: &str) -> CliError {
+    let exit = if status == StatusCode::NOT_FOUND { Exit::NotFound } else { Exit::Failed };
+    match message(body) {
+        Some(message) => CliError::new(exit, message),
+        None if exit == Exit::NotFound => CliError::new(exit, format!("{what} was not found")),
+        None => CliError::new(exit, format!("{what}: the gateway answered {status}")),
+    }
+}
+
+/// The message of an error of ours, or of the plain text that the original answers with.
+fn message(body: &[u8]) -> Option<String> {
+    /// Longer than any message is: something else than the gateway answered.
+    const MAX_PLAIN_CHARS: usize = 500;
+    if let Some(error) = own_error(body) {
+        return Some(error);
+    }
+    let text = str::from_utf8(body).ok()?.trim();
+    let is_page = text.starts_with(['<', '{']) || text.eq_ignore_ascii_case("404 page not found");
+    let is_message = !text.is_empty() && text.chars().count() <= MAX_PLAIN_CHARS && !is_page;
+    is_message.then(|| text.to_owned())
+}
+
+/// The message of `{"error":{"code","message"}}`, when that is what the body is.
+pub(crate) fn own_error(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Body {
+        error: Inner,
+    }
+    #[derive(Deserialize)]
+    struct Inner {
+        #[serde(rename = "code")]
+        _code: String,
+        message: String,
+    }
+    serde_json::from_slice::<Body>(body).ok().map(|body| body.error.message)
+}
+
+fn parse(body: &[u8]) -> Result<Value> {
+    serde_json::from_slice(body).context("the gateway's answer is no JSON; is it a Bramble gateway?")
+}
+
+/// Reads one thing out of what the gateway said.
+///
+/// # Errors
+/// When it has another shape.
+pub(crate) fn read<T: serde::de::DeserializeOwned>(value: &Value) -> Result<T> {
+    T::deserialize(value).context("the gateway's answer has another shape than expected")
+}
+
+/// Go writes an empty map or list as `null`.
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_function_that_leaves_most_out() {
+        let value = json!({"name": "a", "image": "i", "labels": null, "invocationCount": 3});
+        let status: FunctionStatus = read(&value).unwrap();
+        assert_eq!((status.replicas, status.invocation_count, status.labels.len()), (0, 3.0, 0));
+    }
+
+    #[test]
+    fn sends_only_what_was_said() {
+        let name = FunctionName::parse("a.b").unwrap();
+        let sent = serde_json::to_value(Deployment::new(&name, "img")).unwrap();
+        assert_eq!(sent, json!({"service": "a", "namespace": "b", "image": "img"}));
+    }
+
+    #[test]
+    fn a_failure_says_what_the_gateway_said() {
+        let said = |status, body: &str| {
+            let error = failure(status, body.as_bytes(), "function x");
+            (error.exit(), error.to_string())
+        };
+        let ours = r#"{"error":{"code":"unknown_function","message":"function x is not deployed"}}"#;
+        assert_eq!(said(StatusCode::NOT_FOUND, ours), (Exit::NotFound, "function x is not deployed".into()));
+        let (exit, message) = said(StatusCode::NOT_FOUND, "");
+        assert_eq!((exit, message.as_str()), (Exit::NotFound, "function x was not found"));
+        assert_eq!(said(StatusCode::BAD_REQUEST, "no name\n"), (Exit::Failed, "no name".into()));
+        assert!(said(StatusCode::BAD_GATEWAY, "<html>").1.contains("502"));
+    }
+}

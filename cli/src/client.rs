@@ -1,0 +1,221 @@
+//! HTTP to the gateway: one request, one connection, both directions at once.
+//!
+//! A client that first sends the whole request and then reads the response would stand still with
+//! a function that answers while it reads: `bramble invoke cat < big.file` fills every buffer on
+//! the way back. Hyper reads while it writes.
+
+pub(crate) mod body;
+pub(crate) mod url;
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::error::{CliError, Exit};
+pub(crate) use body::RequestBody;
+pub(crate) use url::GatewayUrl;
+
+/// Longest wait for a connection.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Longest wait for the answer to a question that the gateway answers from memory.
+pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// Largest answer that is held in memory: the list of ten thousand functions is 5 MB.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
+
+/// What is sent as `User-Agent`.
+const USER_AGENT: &str = concat!("bramble/", env!("CARGO_PKG_VERSION"));
+
+/// Speaks to one gateway.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    url: GatewayUrl,
+}
+
+/// An answer that was read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Its status.
+    pub(crate) status: StatusCode,
+    /// Its body.
+    pub(crate) body: Bytes,
+}
+
+impl Client {
+    /// A client of this gateway. Nothing is sent yet.
+    pub(crate) fn new(url: GatewayUrl) -> Self {
+        Self { url }
+    }
+
+    /// The gateway.
+    pub(crate) fn url(&self) -> &GatewayUrl {
+        &self.url
+    }
+
+    /// Starts a request for a path of the gateway (and a query, encoded), such as `/healthz`.
+    pub(crate) fn request(&self, method: Method, path_and_query: &str) -> http::request::Builder {
+        Request::builder()
+            .method(method)
+            .uri(self.url.path(path_and_query))
+            .header(header::HOST, self.url.authority())
+            .header(header::USER_AGENT, HeaderValue::from_static(USER_AGENT))
+    }
+
+    /// Sends a request and waits for the head of its response, as long as `limit` says.
+    ///
+    /// The connection lives as long as the response; dropping that, or this future, closes it,
+    /// which cancels the invocation.
+    ///
+    /// # Errors
+    /// [`CliError`] of kind [`Exit::Unreachable`] when there is no connection or it breaks, of kind
+    /// [`Exit::Failed`] when time is up.
+    pub(crate) async fn send(
+        &self,
+        request: Request<RequestBody>,
+        limit: Option<Duration>,
+    ) -> Result<Response<Incoming>, CliError> {
+        let stream = self.connect().await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.broken(&error))?;
+        tokio::spawn(connection);
+        let response = sender.send_request(request);
+        let response = match limit {
+            None => response.await,
+            Some(limit) => timeout(limit, response).await.map_err(|_| {
+                CliError::failed(format!("the gateway at {} did not answer within {limit:?}", self.url))
+            })?,
+        };
+        response.map_err(|error| self.broken(&error))
+    }
+
+    /// Sends a request and reads the whole answer, within `limit`.
+    ///
+    /// # Errors
+    /// As [`Self::send`]. A status that is no success is an answer, not an error.
+    pub(crate) async fn ask(
+        &self,
+        request: Request<RequestBody>,
+        limit: Duration,
+    ) -> Result<Answer, CliError> {
+        let answer = async {
+            let response = self.send(request, None).await?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+            let body = body.map_err(|error| self.broken(&*error))?.to_bytes();
+            Ok(Answer { status, body })
+        };
+        timeout(limit, answer).await.unwrap_or_else(|_| {
+            Err(CliError::failed(format!("the gateway at {} did not answer within {limit:?}", self.url)))
+        })
+    }
+
+    async fn connect(&self) -> Result<TcpStream, CliError> {
+        let address = (self.url.host(), self.url.port());
+        let stream = match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(self.unreachable(&error)),
+            Err(_) => return Err(self.unreachable(&io::Error::from(io::ErrorKind::TimedOut))),
+        };
+        stream.set_nodelay(true).map_err(|error| self.unreachable(&error))?;
+        Ok(stream)
+    }
+
+    fn unreachable(&self, error: &io::Error) -> CliError {
+        let message = format!("cannot reach the gateway at {}: {error}", self.url);
+        CliError::new(Exit::Unreachable, message).hint(
+            "is the gateway running? start it with `bramble up`, or name another with --gateway or OPENFAAS_URL",
+        )
+    }
+
+    fn broken(&self, error: &dyn std::error::Error) -> CliError {
+        // Hyper's own text says little; what the socket said is at the end of the chain.
+        let mut cause = error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        CliError::new(
+            Exit::Unreachable,
+            format!("the connection to the gateway at {} broke: {cause}", self.url),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::service::service_fn;
+    use std::convert::Infallible;
+    use tokio::net::TcpListener;
+
+    /// A server on port 0 that sends every request's body back while it comes in.
+    async fn echo() -> Client {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/base/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let service = service_fn(|request: Request<Incoming>| async move {
+                    let path = request.uri().to_string();
+                    Ok::<_, Infallible>(
+                        Response::builder().header("x-path", path).body(request.into_body()).unwrap(),
+                    )
+                });
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service),
+                );
+            }
+        });
+        Client::new(GatewayUrl::parse(&url).unwrap())
+    }
+
+    #[tokio::test]
+    async fn asks_below_the_base_path() {
+        let client = echo().await;
+        let request = client.request(Method::POST, "/function/x?a=b").body(RequestBody::full("hi")).unwrap();
+        let response = client.send(request, Some(ANSWER_LIMIT)).await.unwrap();
+        assert_eq!(response.headers()["x-path"], "/base/function/x?a=b");
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hi");
+    }
+
+    /// More than all buffers between the two can hold.
+    #[tokio::test]
+    async fn reads_the_response_while_it_sends_the_request() {
+        const CHUNKS: usize = 512;
+        let client = echo().await;
+        let (sender, body) = RequestBody::channel(None);
+        let chunk = Bytes::from(vec![7; 64 << 10]);
+        let sending = tokio::spawn(async move {
+            for _ in 0..CHUNKS {
+                sender.send(Ok(chunk.clone())).await.unwrap();
+            }
+        });
+        let request = client.request(Method::POST, "/").body(body).unwrap();
+        let mut body = client.send(request, None).await.unwrap().into_body();
+        let mut received = 0;
+        while let Some(frame) = body.frame().await {
+            received += frame.unwrap().into_data().unwrap().len();
+        }
+        sending.await.unwrap();
+        assert_eq!(received, CHUNKS * (64 << 10));
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_unreachable() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let client = Client::new(GatewayUrl::parse(&url).unwrap());
+        let request = client.request(Method::GET, "/healthz").body(RequestBody::empty()).unwrap();
+        assert_eq!(client.ask(request, ANSWER_LIMIT).await.unwrap_err().exit(), Exit::Unreachable);
+    }
+}

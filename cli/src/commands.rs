@@ -1,0 +1,195 @@
+//! The command line: one file for each verb.
+
+mod completion;
+mod config;
+mod deploy;
+mod describe;
+mod down;
+mod gateway;
+mod invoke;
+mod list;
+mod logs;
+mod modules;
+mod ready;
+mod remove;
+mod scale;
+mod up;
+mod version;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use bramble_provider::FunctionName;
+use clap::{Args, Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::api::Api;
+use crate::client::Client;
+use crate::config::Environment;
+use crate::error::CliError;
+use crate::output::Output;
+pub(crate) use deploy::name_of;
+pub(crate) use list::full_name;
+
+const AFTER_HELP: &str = "\
+Start here:
+  bramble up                                a gateway on http://127.0.0.1:8080
+  bramble deploy ./hello.wasm               upload a WASI program as the function `hello`
+  echo hi | bramble invoke hello            call it
+  bramble logs hello --follow               what it writes to stderr
+
+Exit codes:
+  0  done
+  1  the request or the function failed
+  2  the command line or a setting is wrong
+  3  the gateway cannot be reached
+  4  no such function or module
+
+The verbs speak to the gateway that --gateway names, else OPENFAAS_URL, else http://127.0.0.1:8080.
+NO_COLOR switches colours off.";
+
+/// Functions for a cluster of Raspberry Pis: WASI programs and containers behind one gateway.
+#[derive(Debug, Parser)]
+#[command(name = "bramble", version, after_help = AFTER_HELP, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::Up),
+    Down(down::Down),
+    Gateway(gateway::Gateway),
+    Config(config::Config),
+    Deploy(deploy::Deploy),
+    Invoke(invoke::Invoke),
+    #[command(visible_alias = "ls")]
+    List(list::List),
+    Describe(describe::Describe),
+    Logs(logs::Logs),
+    Scale(scale::Scale),
+    #[command(visible_alias = "rm")]
+    Remove(remove::Remove),
+    Ready(ready::Ready),
+    Modules(modules::Modules),
+    Version(version::Version),
+    Completion(completion::Completion),
+}
+
+/// What every command is given beside its arguments.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The variables.
+    pub(crate) environment: Environment,
+    /// Where to print.
+    pub(crate) output: Output,
+    /// The current directory.
+    pub(crate) directory: PathBuf,
+    /// The command as it was typed, for the commands that are suggested.
+    pub(crate) program: String,
+}
+
+impl Context {
+    /// The context of this process.
+    pub(crate) fn of_process() -> Self {
+        let environment = Environment::of_process();
+        let output = Output::new(&environment);
+        // A deleted directory holds no settings file, so it is no reason to refuse.
+        let directory = std::env::current_dir().unwrap_or_default();
+        let program = std::env::args().next().unwrap_or_else(|| "bramble".to_owned());
+        Self { environment, output, directory, program }
+    }
+}
+
+/// Which gateway a verb speaks to.
+#[derive(Debug, Args)]
+struct Connection {
+    /// The gateway [env: OPENFAAS_URL] [default: http://127.0.0.1:8080]
+    #[arg(short = 'g', long = "gateway", value_name = "URL")]
+    gateway: Option<String>,
+}
+
+impl Connection {
+    fn api(&self, context: &Context) -> Result<Api> {
+        Ok(Api::new(Client::new(context.environment.gateway_url(self.gateway.as_deref())?)))
+    }
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// Whatever stopped it; a [`CliError`] in the chain has the exit code.
+pub(crate) fn run(cli: Cli, context: &Context) -> Result<()> {
+    let verbs = || client_runtime();
+    match cli.command {
+        Command::Up(command) => command.run(context),
+        Command::Down(command) => verbs()?.block_on(command.run(context)),
+        Command::Gateway(command) => command.run(context),
+        Command::Config(command) => command.run(context),
+        Command::Deploy(command) => verbs()?.block_on(command.run(context)),
+        Command::Invoke(command) => verbs()?.block_on(command.run(context)),
+        Command::List(command) => verbs()?.block_on(command.run(context)),
+        Command::Describe(command) => verbs()?.block_on(command.run(context)),
+        Command::Logs(command) => verbs()?.block_on(command.run(context)),
+        Command::Scale(command) => verbs()?.block_on(command.run(context)),
+        Command::Remove(command) => verbs()?.block_on(command.run(context)),
+        Command::Ready(command) => verbs()?.block_on(command.run(context)),
+        Command::Modules(command) => verbs()?.block_on(command.run(context)),
+        Command::Version(command) => verbs()?.block_on(command.run(context)),
+        Command::Completion(command) => command.run(context),
+    }
+}
+
+/// One thread is enough for one request.
+fn client_runtime() -> Result<Runtime> {
+    Ok(Builder::new_current_thread().enable_all().build()?)
+}
+
+/// Reads a function's name from the command line.
+fn function_name(text: &str) -> Result<FunctionName, CliError> {
+    FunctionName::parse(text).map_err(|error| CliError::usage(error.to_string()))
+}
+
+/// Reads `KEY=VALUE`; the value may be empty and may have `=` in it.
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".to_owned()),
+    }
+}
+
+/// Reads a duration such as `10m`.
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    bramble_provider::quantity::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// A digest as it is shown to people: the first twelve digits.
+fn short_digest(digest: &str) -> &str {
+    let hex = digest.strip_prefix(bramble_provider::Digest::PREFIX).unwrap_or(digest);
+    hex.get(..12).unwrap_or(hex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn reads_pairs() {
+        assert_eq!(key_value("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert_eq!(key_value("a="), Ok(("a".into(), String::new())));
+        assert!(key_value("a").is_err() && key_value("=b").is_err());
+    }
+
+    #[test]
+    fn shortens_digests_only() {
+        assert_eq!(short_digest("sha256:0123456789abcdef"), "0123456789ab");
+        assert_eq!(short_digest("short"), "short");
+    }
+}

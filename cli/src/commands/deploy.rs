@@ -1,0 +1,247 @@
+//! `bramble deploy`
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use bramble_provider::name::MAX_LABEL_BYTES;
+use bramble_provider::{FunctionName, quantity};
+use bytes::Bytes;
+use clap::Args;
+use serde_json::json;
+
+use super::{Connection, Context, function_name, key_value};
+use crate::api::{Api, Deployment, Module, read};
+use crate::error::CliError;
+use crate::output::Style;
+
+/// Deploy a WASI program, or whatever an image names
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A FILE is uploaded, checked and compiled; what it is (a WASI 0.1 command module, a WASI 0.2 command
+or HTTP component) is found out. Its name is --name, else the file's own, made a valid one.
+With --image the function NAME runs a container image, or a module that is stored already.
+Deploying again replaces the function, options included, and fails no request.
+
+Examples:
+  bramble deploy ./hello.wasm
+  bramble deploy target/wasm32-wasip1/release/my_fn.wasm --name greeter --env GREETING=hi
+  bramble deploy thumbs.wasm --memory-limit 64Mi --env exec_timeout=2s --annotation bramble.output=cgi
+  bramble deploy hello-2 --image sha256:3f1c… --fprocess 'hello --loud'
+  bramble deploy figlet --image ghcr.io/openfaas/figlet:latest")]
+pub(crate) struct Deploy {
+    /// A wasm file; with --image, the function's name
+    #[arg(value_name = "FILE|NAME")]
+    source: PathBuf,
+    /// Call the function this instead of what the file is called
+    #[arg(long, value_parser = function_name, conflicts_with = "image")]
+    name: Option<FunctionName>,
+    /// Run this: a container image, or `sha256:…` of a stored module
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    #[command(flatten)]
+    options: Options,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Function")]
+struct Options {
+    /// Set an environment variable of the function
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
+    env: Vec<(String, String)>,
+    /// Add a label
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
+    label: Vec<(String, String)>,
+    /// Add an annotation
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    annotation: Vec<(String, String)>,
+    /// Let the function read a secret, as a file below /var/openfaas/secrets
+    #[arg(long, value_name = "NAME")]
+    secret: Vec<String>,
+    /// Its arguments (wasm), or its command (containers)
+    #[arg(long, value_name = "WORDS")]
+    fprocess: Option<String>,
+    /// Most memory of a replica, such as 64Mi
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    memory_limit: Option<String>,
+    /// Most processor time of a replica, such as 500m
+    #[arg(long, value_name = "CPUS", value_parser = cpus)]
+    cpu_limit: Option<String>,
+    /// Memory that a replica is promised
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    memory_request: Option<String>,
+    /// Processor time that a replica is promised
+    #[arg(long, value_name = "CPUS", value_parser = cpus)]
+    cpu_request: Option<String>,
+    /// Where a container may run, such as `node.role == worker`
+    #[arg(long, value_name = "CONSTRAINT")]
+    constraint: Vec<String>,
+    /// Make a container's root file system read-only
+    #[arg(long)]
+    readonly: bool,
+}
+
+impl Deploy {
+    /// Uploads or describes, and prints where the function is.
+    pub(crate) async fn run(&self, context: &Context) -> Result<()> {
+        let api = self.connection.api(context)?;
+        let (name, image) = match &self.image {
+            Some(image) => {
+                let name = function_name(&self.source.to_string_lossy())?;
+                api.deploy(&self.options.deployment(&name, image)).await?;
+                (name, Some(image.clone()))
+            }
+            None => self.upload(&api, context).await?,
+        };
+        let url = api.invoke_url(&name);
+        if self.json {
+            return context.output.json(&json!({"name": name, "url": url, "image": image}));
+        }
+        context.output.line(format!("deployed {}  {url}", context.output.paint(Style::Bold, name.as_str())))
+    }
+
+    /// Uploads the file; the digest is only known when it took its own call.
+    async fn upload(&self, api: &Api, context: &Context) -> Result<(FunctionName, Option<String>)> {
+        let path = &self.source;
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => name_of(path)?,
+        };
+        let wasm: Bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?.into();
+        let spinner = context.output.spinner(format!("uploading {}", path.display()));
+        let text = spinner.text();
+        let compiling = format!("compiling {name}");
+        if self.options.are_none() {
+            api.deploy_wasm(&name, wasm, move || text.say(compiling)).await?;
+            return Ok((name, None));
+        }
+        let checking = text.clone();
+        let stored = api.put_module(wasm, move || checking.say("checking")).await?;
+        let digest = read::<Module>(&stored).context("storing the module")?.digest;
+        text.say(compiling);
+        api.deploy(&self.options.deployment(&name, &digest)).await?;
+        Ok((name, Some(digest)))
+    }
+}
+
+impl Options {
+    /// Whether the file says everything.
+    fn are_none(&self) -> bool {
+        let name = FunctionName::parse("any").expect("it is a label");
+        let described = serde_json::to_value(self.deployment(&name, ""));
+        described.is_ok_and(|described| described == json!({"service": "any", "image": ""}))
+    }
+
+    fn deployment(&self, name: &FunctionName, image: &str) -> Deployment {
+        let map = |pairs: &[(String, String)]| pairs.iter().cloned().collect::<BTreeMap<_, _>>();
+        let resources = |memory: &Option<String>, cpu: &Option<String>| {
+            let pairs = [("memory", memory), ("cpu", cpu)];
+            pairs.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect()
+        };
+        Deployment {
+            env_process: self.fprocess.clone(),
+            env_vars: map(&self.env),
+            labels: map(&self.label),
+            annotations: map(&self.annotation),
+            secrets: self.secret.clone(),
+            constraints: self.constraint.clone(),
+            limits: resources(&self.memory_limit, &self.cpu_limit),
+            requests: resources(&self.memory_request, &self.cpu_request),
+            read_only_root_filesystem: self.readonly,
+            ..Deployment::new(name, image)
+        }
+    }
+}
+
+/// Checked here, so that a typing error is told before anything is uploaded.
+fn memory(text: &str) -> Result<String, String> {
+    quantity::parse_bytes(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn cpus(text: &str) -> Result<String, String> {
+    quantity::parse_cpu_millis(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> CliError {
+    let path = path.display();
+    let failure = CliError::usage(format!("cannot read {path}: {error}"));
+    match error.kind() {
+        std::io::ErrorKind::NotFound => failure.hint(format!(
+            "give the path of a wasm file, or `bramble deploy {path} --image IMAGE` for a container"
+        )),
+        _ => failure,
+    }
+}
+
+/// A valid function name made of a file's name: `My_Fn.v2.wasm` is `my-fn-v2`.
+///
+/// # Errors
+/// [`CliError`] when there is no letter or digit in it.
+pub(crate) fn name_of(path: &Path) -> Result<FunctionName, CliError> {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let mut name = String::with_capacity(stem.len());
+    for character in stem.chars() {
+        match character {
+            'a'..='z' | '0'..='9' => name.push(character),
+            _ if name.ends_with('-') || name.is_empty() => {}
+            _ => name.push('-'),
+        }
+    }
+    name.truncate(MAX_LABEL_BYTES);
+    FunctionName::parse(name.trim_end_matches('-')).map_err(|_| {
+        CliError::usage(format!("no function name can be made of {}", path.display()))
+            .hint("give one with --name")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn makes_a_name_of_a_file() {
+        for (file, name) in [
+            ("hello.wasm", "hello"),
+            ("target/wasm32-wasip1/release/json_sum.wasm", "json-sum"),
+            ("My Fn.v2.wasm", "my-fn-v2"),
+            ("__a--b__.wasm", "a-b"),
+            ("straße.wasm", "stra-e"),
+            ("hello", "hello"),
+        ] {
+            assert_eq!(name_of(Path::new(file)).unwrap().as_str(), name, "{file}");
+        }
+        let long = format!("{}.wasm", "a".repeat(62) + "_b");
+        assert_eq!(name_of(Path::new(&long)).unwrap().as_str(), "a".repeat(62));
+        for file in ["...", "_.wasm", "🦀.wasm", "/"] {
+            assert!(name_of(Path::new(file)).is_err(), "{file} got a name");
+        }
+    }
+
+    #[test]
+    fn a_file_without_options_needs_no_description() {
+        #[derive(Debug, clap::Parser)]
+        struct Command {
+            #[command(flatten)]
+            deploy: Deploy,
+        }
+        let parse = |words: &[&str]| {
+            <Command as clap::Parser>::try_parse_from([&["deploy", "f.wasm"], words].concat()).unwrap().deploy
+        };
+        assert!(parse(&[]).options.are_none());
+        assert!(parse(&["--name", "x"]).options.are_none());
+        assert!(!parse(&["-e", "a=b"]).options.are_none());
+        assert!(!parse(&["--memory-limit", "1Mi"]).options.are_none());
+        let described = parse(&["-e", "a=b", "--cpu-limit", "1", "--readonly"]).options;
+        let name = FunctionName::parse("f").unwrap();
+        assert_eq!(
+            serde_json::to_value(described.deployment(&name, "i")).unwrap(),
+            json!({"service": "f", "image": "i", "envVars": {"a": "b"}, "limits": {"cpu": "1"},
+                   "readOnlyRootFilesystem": true})
+        );
+    }
+}

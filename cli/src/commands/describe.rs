@@ -1,0 +1,85 @@
+//! `bramble describe`
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use anyhow::Result;
+use bramble_provider::FunctionName;
+use clap::Args;
+use serde_json::Value;
+
+use super::{Connection, Context, function_name};
+use crate::api::{FunctionStatus, read};
+use crate::output::Style;
+
+/// Show one function
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bramble describe hello
+  bramble describe hello --json | jq .availableReplicas")]
+pub(crate) struct Describe {
+    /// The function
+    #[arg(value_parser = function_name)]
+    name: FunctionName,
+    /// Print the gateway's answer as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Describe {
+    /// Asks and prints.
+    pub(crate) async fn run(&self, context: &Context) -> Result<()> {
+        let api = self.connection.api(context)?;
+        let answer = api.function(&self.name).await?;
+        if self.json {
+            return context.output.json(&answer);
+        }
+        let status: FunctionStatus = read(&answer)?;
+        let mut text = String::new();
+        for (label, value) in lines(&status, &api.invoke_url(&self.name)) {
+            let label = context.output.paint(Style::Bold, &format!("{label:<14}"));
+            text.push_str(format!("{label}{value}").trim_end());
+            text.push('\n');
+        }
+        context.output.bytes(text.as_bytes())
+    }
+}
+
+/// Label and value, line by line; the lines of a list have no label after the first.
+fn lines(status: &FunctionStatus, url: &str) -> Vec<(&'static str, String)> {
+    let mut lines = vec![
+        ("Name", super::full_name(status)),
+        ("URL", url.to_owned()),
+        ("Image", status.image.clone()),
+        ("Replicas", format!("{} available of {}", status.available_replicas, status.replicas)),
+        ("Invocations", format!("{:.0}", status.invocation_count)),
+    ];
+    lines.extend(Some(("Process", status.env_process.clone())).filter(|(_, value)| !value.is_empty()));
+    lines.extend(Some(("Created", status.created_at.clone())).filter(|(_, value)| !value.is_empty()));
+    list(&mut lines, "Environment", pairs(&status.env_vars));
+    list(&mut lines, "Secrets", status.secrets.clone());
+    list(&mut lines, "Labels", pairs(&status.labels));
+    list(&mut lines, "Annotations", pairs(&status.annotations));
+    list(&mut lines, "Constraints", status.constraints.clone());
+    list(&mut lines, "Limits", pairs(&plain(&status.limits)));
+    list(&mut lines, "Requests", pairs(&plain(&status.requests)));
+    lines
+}
+
+fn list(lines: &mut Vec<(&'static str, String)>, label: &'static str, values: Vec<String>) {
+    let labels = std::iter::once(label).chain(std::iter::repeat(""));
+    lines.extend(labels.zip(values));
+}
+
+fn pairs(map: &BTreeMap<String, impl Display>) -> Vec<String> {
+    map.iter().map(|(key, value)| format!("{key}={value}")).collect()
+}
+
+/// Texts without their quotes.
+fn plain(map: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    map.iter().map(|(key, value)| (key.clone(), text(value))).collect()
+}

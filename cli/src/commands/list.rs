@@ -1,0 +1,75 @@
+//! `bramble list`
+
+use anyhow::Result;
+use clap::Args;
+
+use super::{Connection, Context, short_digest};
+use crate::api::{FunctionStatus, read};
+
+/// List the functions
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bramble list
+  bramble list -q | xargs bramble remove
+  bramble list --json | jq '.[].name'")]
+pub(crate) struct List {
+    /// Print the gateway's answer as JSON
+    #[arg(long, conflicts_with_all = ["quiet", "verbose"])]
+    json: bool,
+    /// Print names only
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Print whole digests, the process and the date too
+    #[arg(short, long)]
+    verbose: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl List {
+    /// Asks and prints.
+    pub(crate) async fn run(&self, context: &Context) -> Result<()> {
+        let answer = self.connection.api(context)?.functions().await?;
+        if self.json {
+            return context.output.json(&answer);
+        }
+        let mut functions: Vec<FunctionStatus> = read(&answer)?;
+        functions.sort_by_key(full_name);
+        if self.quiet {
+            let names: String = functions.iter().map(|function| full_name(function) + "\n").collect();
+            return context.output.bytes(names.as_bytes());
+        }
+        if functions.is_empty() {
+            context.output.note("no functions yet; deploy one with `bramble deploy FILE.wasm`");
+        }
+        if self.verbose {
+            let row = |function: &FunctionStatus| {
+                let [name, image, replicas, count] = columns(function, function.image.clone());
+                [name, image, replicas, count, function.env_process.clone(), function.created_at.clone()]
+            };
+            let headings = ["NAME", "IMAGE", "REPLICAS", "INVOCATIONS", "PROCESS", "CREATED"];
+            return context.output.table(headings, &functions.iter().map(row).collect::<Vec<_>>());
+        }
+        let row = |function: &FunctionStatus| columns(function, short_digest(&function.image).to_owned());
+        let rows: Vec<_> = functions.iter().map(row).collect();
+        context.output.table(["NAME", "IMAGE", "REPLICAS", "INVOCATIONS"], &rows)
+    }
+}
+
+/// The name as the other verbs take it.
+pub(crate) fn full_name(function: &FunctionStatus) -> String {
+    match function.namespace.as_str() {
+        "" | bramble_provider::DEFAULT_NAMESPACE => function.name.clone(),
+        namespace => format!("{}.{namespace}", function.name),
+    }
+}
+
+fn columns(function: &FunctionStatus, image: String) -> [String; 4] {
+    [
+        full_name(function),
+        image,
+        format!("{}/{}", function.available_replicas, function.replicas),
+        format!("{:.0}", function.invocation_count),
+    ]
+}

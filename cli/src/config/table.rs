@@ -1,0 +1,253 @@
+//! The one list of settings: key, variables, help, how each is read and shown.
+//!
+//! The flag is the key with hyphens, `BRAMBLE_` and the key in capitals the first variable. A new
+//! field of the gateway's or the host's configuration gets a row here and nothing anywhere else;
+//! a test holds the list complete.
+
+use std::fmt;
+
+use crate::config::Settings;
+use crate::config::value::{
+    address, count, count_or_none, duration, format, level, limit, optional_path, path, size, size_or_none,
+    switch,
+};
+
+/// One thing that can be set.
+pub(crate) struct Setting {
+    /// Its name in the settings file; the flag has hyphens.
+    pub(crate) key: &'static str,
+    /// The variables that set it, the first one that is not empty winning: ours, then the original's.
+    pub(crate) environment: &'static [&'static str],
+    /// What it does, in one line.
+    pub(crate) help: &'static str,
+    /// Which commands have it.
+    pub(crate) scope: Scope,
+    kind: Kind,
+    set: fn(&mut Settings, &str) -> Result<(), String>,
+    get: fn(&Settings) -> String,
+}
+
+/// Which commands have a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// `gateway` and `up`.
+    Gateway,
+    /// Only `up`.
+    Up,
+}
+
+/// How a value is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Address,
+    Count,
+    Directory,
+    Duration,
+    Format,
+    Level,
+    Size,
+    Switch,
+}
+
+impl Setting {
+    /// The flag, without the leading hyphens.
+    pub(crate) fn flag(&self) -> String {
+        self.key.replace('_', "-")
+    }
+
+    /// What stands for the value in the help.
+    pub(crate) fn placeholder(&self) -> &'static str {
+        match self.kind {
+            Kind::Address => "ADDRESS",
+            Kind::Count => "N",
+            Kind::Directory => "DIR",
+            Kind::Duration => "DURATION",
+            Kind::Format => "text|json",
+            Kind::Level => "LEVEL",
+            Kind::Size => "SIZE",
+            Kind::Switch => "true|false",
+        }
+    }
+
+    /// Whether the value is a path.
+    pub(crate) fn is_path(&self) -> bool {
+        self.kind == Kind::Directory
+    }
+
+    /// Whether the flag may stand alone.
+    pub(crate) fn is_switch(&self) -> bool {
+        self.kind == Kind::Switch
+    }
+
+    /// Reads a value into the settings.
+    ///
+    /// # Errors
+    /// Why the text is no value for this setting.
+    pub(crate) fn set(&self, settings: &mut Settings, text: &str) -> Result<(), String> {
+        (self.set)(settings, text)
+    }
+
+    /// The value as [`Self::set`] reads it; empty when there is none.
+    pub(crate) fn get(&self, settings: &Settings) -> String {
+        (self.get)(settings)
+    }
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Setting").field(&self.key).finish()
+    }
+}
+
+/// The setting of this key.
+pub(crate) fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// `setting!(KIND key at field.path [or variable] as module: help)`.
+macro_rules! setting {
+    ($scope:ident $kind:ident $key:literal / $variable:literal $(/ $alias:literal)*
+     => $($field:ident).+ as $form:ident, $help:literal) => {
+        Setting {
+            key: $key,
+            environment: &[$variable $(, $alias)*],
+            help: $help,
+            scope: Scope::$scope,
+            kind: Kind::$kind,
+            set: |settings, text| {
+                settings.$($field).+ = $form::read(text)?;
+                Ok(())
+            },
+            get: |settings| $form::show(&settings.$($field).+),
+        }
+    };
+}
+
+/// Every setting, in the order of the help.
+pub(crate) static SETTINGS: &[Setting] = &[
+    setting!(Gateway Address "listen" / "BRAMBLE_LISTEN" => gateway.listen as address,
+        "Serve functions and the API here"),
+    setting!(Gateway Address "metrics_listen" / "BRAMBLE_METRICS_LISTEN" => gateway.metrics_listen as address,
+        "Serve /metrics here"),
+    setting!(Gateway Directory "data_dir" / "BRAMBLE_DATA_DIR" => gateway.data_dir as path,
+        "Keep everything that must not be lost here"),
+    setting!(Gateway Directory "secrets_dir" / "BRAMBLE_SECRETS_DIR" => gateway.wasm.secrets_dir as path,
+        "Read secrets from here, one file each"),
+    setting!(Gateway Size "max_body_size" / "BRAMBLE_MAX_BODY_SIZE" => gateway.max_body_bytes as size,
+        "Largest request body; a larger one is refused with 413"),
+    setting!(Gateway Duration "read_timeout" / "BRAMBLE_READ_TIMEOUT" / "read_timeout"
+        => gateway.read_timeout as limit,
+        "Longest wait for the head of a request"),
+    setting!(Gateway Duration "upstream_timeout" / "BRAMBLE_UPSTREAM_TIMEOUT" / "upstream_timeout"
+        => gateway.upstream_timeout as limit,
+        "Longest an invocation may take, from its arrival to the end of its response"),
+    setting!(Gateway Duration "drain_timeout" / "BRAMBLE_DRAIN_TIMEOUT" => gateway.drain_timeout as duration,
+        "Longest wait for running invocations when stopping"),
+    setting!(Gateway Count "pool_slots" / "BRAMBLE_POOL_SLOTS" => gateway.wasm.pool_slots as count,
+        "Most wasm instances at once, over all functions"),
+    setting!(Gateway Size "keep_resident" / "BRAMBLE_KEEP_RESIDENT" => gateway.wasm.keep_resident_bytes as size_or_none,
+        "Memory of an instance that stays resident between invocations"),
+    setting!(Gateway Switch "pagemap_scan" / "BRAMBLE_PAGEMAP_SCAN" => gateway.wasm.pagemap_scan as switch,
+        "Reset only dirty pages; only for a machine that has no swap"),
+    setting!(Gateway Size "default_memory" / "BRAMBLE_DEFAULT_MEMORY" => gateway.wasm.default_memory_bytes as size,
+        "Memory limit of a function that names none"),
+    setting!(Gateway Size "max_module_size" / "BRAMBLE_MAX_MODULE_SIZE" => gateway.wasm.max_module_bytes as size,
+        "Largest module that is accepted"),
+    setting!(Gateway Size "max_output_size" / "BRAMBLE_MAX_OUTPUT_SIZE" => gateway.wasm.max_output_bytes as size,
+        "Most that a function may answer in one invocation"),
+    setting!(Gateway Count "default_slots" / "BRAMBLE_DEFAULT_SLOTS" => gateway.wasm.default_slots as count,
+        "Replicas (slots) of a function that asks for no number"),
+    setting!(Gateway Count "queue_limit" / "BRAMBLE_QUEUE_LIMIT" => gateway.wasm.queue_limit as count_or_none,
+        "Most invocations that may wait for a slot of one function"),
+    setting!(Gateway Duration "queue_wait" / "BRAMBLE_QUEUE_WAIT" => gateway.wasm.queue_wait as duration,
+        "Longest wait for a slot"),
+    setting!(Gateway Count "compile_jobs" / "BRAMBLE_COMPILE_JOBS" => gateway.wasm.compile_jobs as count,
+        "Modules compiled at the same time"),
+    setting!(Gateway Size "log_size" / "BRAMBLE_LOG_SIZE" => gateway.wasm.log_bytes as size_or_none,
+        "Log kept in memory for one function"),
+    setting!(Gateway Format "log_format" / "BRAMBLE_LOG_FORMAT" => log_format as format,
+        "Write the gateway's own log as lines or as JSON"),
+    setting!(Gateway Level "log_level" / "BRAMBLE_LOG_LEVEL" / "RUST_LOG" => log_level as level,
+        "Log events of this level and above, or by directives: info,bramble_host=debug"),
+    setting!(Up Directory "samples" / "BRAMBLE_SAMPLES" => samples as optional_path,
+        "Deploy every .wasm file in this directory as a function"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bramble_gateway::GatewayConfig;
+    use bramble_host::HostConfig;
+
+    #[test]
+    fn every_default_is_read_as_it_is_shown() {
+        let defaults = Settings::in_dir("/data");
+        for setting in SETTINGS.iter().filter(|setting| setting.key != "samples") {
+            let mut settings = Settings::in_dir("/other");
+            let text = setting.get(&defaults);
+            setting.set(&mut settings, &text).unwrap();
+            assert_eq!(setting.get(&settings), text, "{}", setting.key);
+        }
+    }
+
+    #[test]
+    fn names_follow_from_the_key() {
+        for setting in SETTINGS {
+            assert_eq!(setting.environment[0], format!("BRAMBLE_{}", setting.key.to_uppercase()));
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_value() {
+        for (key, text) in [
+            ("listen", "8080"),
+            ("listen", "localhost:8080"),
+            ("pool_slots", "0"),
+            ("pool_slots", "-1"),
+            ("pool_slots", "4294967296"),
+            ("max_body_size", "0"),
+            ("max_body_size", "12Q"),
+            ("read_timeout", "0"),
+            ("read_timeout", "soon"),
+            ("pagemap_scan", "yes"),
+            ("log_format", "xml"),
+            ("log_level", "inof"),
+            ("log_level", "a=b=c"),
+            ("data_dir", ""),
+        ] {
+            let mut settings = Settings::in_dir("/data");
+            assert!(find(key).unwrap().set(&mut settings, text).is_err(), "{key} = {text:?} was accepted");
+        }
+    }
+
+    /// Does not compile when a field is added: give it a row in [`SETTINGS`], then name it here.
+    #[test]
+    fn has_a_row_for_every_field() {
+        let GatewayConfig {
+            listen: _,
+            metrics_listen: _,
+            data_dir: _,
+            max_body_bytes: _,
+            read_timeout: _,
+            upstream_timeout: _,
+            drain_timeout: _,
+            wasm:
+                HostConfig {
+                    data_dir: _, // set with the gateway's
+                    secrets_dir: _,
+                    pool_slots: _,
+                    keep_resident_bytes: _,
+                    pagemap_scan: _,
+                    default_memory_bytes: _,
+                    max_module_bytes: _,
+                    max_output_bytes: _,
+                    default_slots: _,
+                    queue_limit: _,
+                    queue_wait: _,
+                    compile_jobs: _,
+                    log_bytes: _,
+                },
+        } = GatewayConfig::in_dir("/data");
+        assert_eq!(SETTINGS.len(), 7 + 12 + 3, "and the log's two and the samples");
+    }
+}

@@ -1,0 +1,128 @@
+//! Runs the gateway in this process: log, runtime, signals.
+
+use std::future::Future;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+use crate::client::GatewayUrl;
+use crate::config::Settings;
+use crate::config::value::LogFormat;
+use crate::instance::Announcement;
+use crate::output::Output;
+
+mod shim;
+use shim as bramble_gateway;
+
+/// Where a gateway is that became ready.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    /// Functions and the API, as this machine reaches them.
+    pub(crate) url: GatewayUrl,
+    /// `/metrics`, as this machine reaches it.
+    pub(crate) metrics_url: String,
+}
+
+/// Runs a gateway until it is told to stop, and calls `ready` once it takes requests.
+///
+/// The first SIGINT, SIGTERM or SIGHUP stops it gracefully; a second one ends the process at once.
+///
+/// # Errors
+/// Whatever kept the gateway from starting or stopping.
+pub(crate) fn run<F>(
+    settings: Settings,
+    output: Output,
+    ready: impl FnOnce(Serving) -> F + Send,
+) -> Result<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    start_log(&settings, output)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        let stop = Stop::listen()?;
+        let data_dir = settings.gateway.data_dir.clone();
+        let mut announcement = None;
+        let announce = |running: &bramble_gateway::Running| {
+            let url = GatewayUrl::local(running.listen);
+            match Announcement::make(&data_dir, &url.to_string()) {
+                Ok(made) => announcement = Some(made),
+                Err(error) => output.note(format!("`bramble down` will not find this gateway: {error:#}")),
+            }
+            let metrics_url = format!("{}/metrics", GatewayUrl::local(running.metrics_listen));
+            tokio::spawn(ready(Serving { url, metrics_url }));
+        };
+        bramble_gateway::run(settings.gateway, announce, stop.requested(output)).await
+    });
+    // A compilation that still runs is not waited for: it is done again at the next start.
+    runtime.shutdown_background();
+    result
+}
+
+fn start_log(settings: &Settings, output: Output) -> Result<()> {
+    let filter = EnvFilter::try_new(&settings.log_level).context("log_level")?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_span_events(FmtSpan::NONE)
+        .with_ansi(output.stderr_color())
+        .with_writer(std::io::stderr);
+    let started = match settings.log_format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
+}
+
+/// The signals that stop a gateway.
+#[derive(Debug)]
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Stop {
+    /// From here on these signals do not end the process by themselves.
+    fn listen() -> Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Resolves at the first signal. The next one ends the process.
+    async fn requested(mut self, output: Output) {
+        let signal = self.next().await;
+        // A terminal shows `^C`, a background gateway's log should say what happened.
+        output.note(format!(
+            "\nstopping ({signal}); running invocations may finish, a second Ctrl-C ends them"
+        ));
+        tokio::spawn(async move {
+            let signal = self.next().await;
+            output.note("stopped at once");
+            exit_at_once(signal);
+        });
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.hangup.recv() => "SIGHUP",
+        }
+    }
+}
+
+#[expect(clippy::exit, reason = "the second signal asks for exactly this: no drain, no destructors")]
+fn exit_at_once(signal: &str) -> ! {
+    // 128 and the signal's number, as a shell reports it.
+    std::process::exit(match signal {
+        "SIGINT" => 130,
+        "SIGTERM" => 143,
+        _ => 129,
+    })
+}
