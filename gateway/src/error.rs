@@ -34,8 +34,8 @@ pub enum GatewayError {
     #[error("the body ended early: {0}")]
     BodyCut(String),
     /// The client was too slow to send the body (408).
-    #[error("the body did not arrive within {0:?}")]
-    BodyTimedOut(Duration),
+    #[error("the body did not arrive in time")]
+    BodyTimedOut,
     /// The body is of a type this endpoint does not take (415).
     #[error("content-type must be {expected}")]
     UnsupportedType {
@@ -43,8 +43,8 @@ pub enum GatewayError {
         expected: &'static str,
     },
     /// Nothing answers at this path (404).
-    #[error("no such path; see /system/info for what answers here")]
-    UnknownPath,
+    #[error("nothing answers at {0}")]
+    UnknownPath(String),
     /// The path is known, the method is not one of its (405).
     #[error("this path does not answer {0}")]
     UnknownMethod(http::Method),
@@ -131,9 +131,9 @@ fn gateway_answer(error: &GatewayError) -> Answer {
         E::InvalidJson(_) => answer(StatusCode::BAD_REQUEST, "invalid_json"),
         E::BodyTooLarge { .. } => answer(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
         E::BodyCut(_) => answer(StatusCode::BAD_REQUEST, "body_cut"),
-        E::BodyTimedOut(_) => answer(StatusCode::REQUEST_TIMEOUT, "body_timed_out"),
+        E::BodyTimedOut => answer(StatusCode::REQUEST_TIMEOUT, "body_timed_out"),
         E::UnsupportedType { .. } => answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_type"),
-        E::UnknownPath => answer(StatusCode::NOT_FOUND, "unknown_path"),
+        E::UnknownPath(_) => answer(StatusCode::NOT_FOUND, "unknown_path"),
         E::UnknownMethod(_) => answer(StatusCode::METHOD_NOT_ALLOWED, "unknown_method"),
         E::Busy { .. } => {
             Answer { retry_after: Some(RETRY_SOON), ..answer(StatusCode::SERVICE_UNAVAILABLE, "busy") }
@@ -171,6 +171,15 @@ fn respond(answer: Answer, error: &dyn std::error::Error) -> Response<Body> {
 /// `Retry-After` has no fractions, and 0 would invite a busy loop.
 fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+/// At most 200 characters of a client's text, for a message.
+pub(crate) fn excerpt(text: &str) -> String {
+    const MAX_CHARS: usize = 200;
+    match text.char_indices().nth(MAX_CHARS) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
 }
 
 /// An error and what caused it, in one line for the log.

@@ -2,6 +2,7 @@
 pub mod config;
 pub use config::GatewayConfig;
 
+pub mod api;
 pub mod data_dir;
 pub mod error;
 pub mod functions;

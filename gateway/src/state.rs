@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use bramble_host::WasmProvider;
+use tokio::sync::Semaphore;
 
 use crate::config::GatewayConfig;
 use crate::data_dir::DataDir;
@@ -12,6 +13,9 @@ use crate::functions::Functions;
 use crate::metrics::Metrics;
 use crate::ready::Readiness;
 use crate::store::Store;
+
+/// Most modules on their way in at once.
+const MAX_UPLOADS: usize = 4;
 
 /// One gateway. Its parts are shared by reference; each owns its own state.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub struct Gateway {
     pub readiness: Readiness,
     /// When it was opened.
     pub started_at: SystemTime,
+    /// How many modules may be on their way in at once: each is whole in memory.
+    pub(crate) uploads: Semaphore,
     /// Held so that no second gateway writes to the same files.
     _data_dir: DataDir,
 }
@@ -57,7 +63,17 @@ impl Gateway {
             "restored the functions"
         );
         let readiness = Readiness::starting();
-        Ok(Arc::new(Self { config, functions, wasm, metrics, readiness, started_at, _data_dir: data_dir }))
+        let uploads = Semaphore::new(MAX_UPLOADS);
+        Ok(Arc::new(Self {
+            config,
+            functions,
+            wasm,
+            metrics,
+            readiness,
+            started_at,
+            uploads,
+            _data_dir: data_dir,
+        }))
     }
 }
 

@@ -1,0 +1,69 @@
+//! The OpenFaaS REST API and ours beside it. The only part that knows OpenFaaS' JSON.
+//!
+//! In: routes, wire forms, what status answers what. Out: invoking functions (`invoke`), accepting
+//! connections (`serve`), doing what is asked (`functions`, the wasm host).
+//! The property that must hold: every refusal of ours is `{"error":{"code","message"}}`.
+
+mod body;
+mod count;
+mod extract;
+mod functions;
+mod logs;
+mod modules;
+mod system;
+mod wire;
+mod words;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{Method, Uri};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{delete, get, post, put};
+
+use crate::error::{GatewayError, excerpt};
+use crate::state::Gateway;
+
+/// Everything that is answered on the main port, but for invocations.
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    let system = Router::new()
+        .route(
+            "/system/functions",
+            get(functions::list).post(functions::create).put(functions::update).delete(functions::remove),
+        )
+        .route("/system/functions/{*name}", put(functions::upload))
+        .route("/system/function/{*name}", get(functions::describe))
+        .route("/system/scale-function/{*name}", post(functions::scale))
+        .route("/system/modules", get(modules::list).put(modules::upload))
+        .route("/system/modules/{*digest}", delete(modules::remove))
+        .route("/system/namespaces", get(system::namespaces))
+        .route("/system/logs", get(logs::stream))
+        .route("/system/info", get(system::info))
+        .route_layer(from_fn_with_state(gateway.clone(), count::count));
+    Router::new()
+        .merge(system)
+        .route("/healthz", get(system::healthz))
+        .route("/readyz", get(system::readyz))
+        .route("/", get(system::root))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .with_state(gateway)
+}
+
+/// What is answered on the port that Prometheus scrapes.
+pub fn metrics_router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/metrics", get(system::metrics))
+        .route("/healthz", get(system::healthz))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .with_state(gateway)
+}
+
+async fn unknown_path(uri: Uri) -> GatewayError {
+    GatewayError::UnknownPath(excerpt(uri.path()))
+}
+
+async fn unknown_method(method: Method) -> GatewayError {
+    GatewayError::UnknownMethod(method)
+}

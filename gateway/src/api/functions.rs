@@ -1,0 +1,125 @@
+//! `/system/functions`, `/system/function/{name}`, `/system/scale-function/{name}`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use bramble_provider::{Code, DEFAULT_NAMESPACE, FunctionSpec, ProviderError};
+use http::{HeaderMap, StatusCode};
+
+use super::body;
+use super::extract::{Named, Params, function_name};
+use super::modules;
+use super::wire::{Deployment, FunctionStatus, Module, Removal, Scaling, Usage, invalid, required};
+use crate::error::GatewayError;
+use crate::functions::{Function, Mode};
+use crate::state::Gateway;
+
+type Shared = State<Arc<Gateway>>;
+
+/// The functions of one namespace, the default one unless the query names another.
+pub(super) async fn list(State(gateway): Shared, params: Params) -> Json<Vec<FunctionStatus>> {
+    let namespace = params.get("namespace").unwrap_or(DEFAULT_NAMESPACE);
+    let mut statuses = Vec::new();
+    for function in gateway.functions.list() {
+        if function.spec.name.namespace() == namespace {
+            statuses.push(FunctionStatus::new(&function, available(&gateway, &function).await, None));
+        }
+    }
+    Json(statuses)
+}
+
+/// 202; 409 when it is there already.
+pub(super) async fn create(State(gateway): Shared, body: Body) -> Result<StatusCode, GatewayError> {
+    deploy(&gateway, body, Mode::Create).await
+}
+
+/// 202; 404 when it is not there, upon which `faas-cli` posts it.
+pub(super) async fn update(State(gateway): Shared, body: Body) -> Result<StatusCode, GatewayError> {
+    deploy(&gateway, body, Mode::Update).await
+}
+
+async fn deploy(gateway: &Gateway, body: Body, mode: Mode) -> Result<StatusCode, GatewayError> {
+    let spec = FunctionSpec::try_from(body::json::<Deployment>(body).await?)?;
+    let field = match spec.code {
+        Code::Module(_) | Code::Image(_) => "image",
+        Code::Hybrid { .. } => "annotations.bramble.module",
+    };
+    match gateway.functions.deploy(spec, mode).await {
+        Ok(_) => Ok(StatusCode::ACCEPTED),
+        // Not what the path names is missing, but what the document does.
+        Err(GatewayError::Provider(error @ ProviderError::UnknownModule(_))) => {
+            Err(invalid(field, error).into())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Uploads a module and deploys it under the path's name; the rest of an existing spec stays.
+pub(super) async fn upload(
+    State(gateway): Shared,
+    Named(name): Named,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<Module>), GatewayError> {
+    let (module, _) = modules::take(&gateway, &headers, body).await?;
+    gateway.functions.deploy_module(name, module.digest).await?;
+    Ok((StatusCode::ACCEPTED, Json(module.into())))
+}
+
+/// 202; 404 when it is not there.
+pub(super) async fn remove(
+    State(gateway): Shared,
+    params: Params,
+    body: Body,
+) -> Result<StatusCode, GatewayError> {
+    let removal: Removal = body::json_or_default(body).await?;
+    gateway.functions.remove(&removal.name(params.get("namespace"))?).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// One function; with `usage=1` also what it uses.
+pub(super) async fn describe(
+    State(gateway): Shared,
+    Named(name): Named,
+    params: Params,
+) -> Result<Json<FunctionStatus>, GatewayError> {
+    let function = gateway.functions.get(name.as_str()).ok_or(ProviderError::UnknownFunction(name))?;
+    let usage = if params.is_on("usage") { usage(&gateway, &function).await } else { None };
+    Ok(Json(FunctionStatus::new(&function, available(&gateway, &function).await, usage)))
+}
+
+/// 202, when the change is accepted and not when the replicas are there.
+pub(super) async fn scale(
+    State(gateway): Shared,
+    Named(name): Named,
+    body: Body,
+) -> Result<StatusCode, GatewayError> {
+    let scaling: Scaling = body::json(body).await?;
+    let own = scaling.namespace.as_deref();
+    let name = match own {
+        None | Some("") => name,
+        namespace => function_name("namespace", name.name(), namespace)?,
+    };
+    if let Some(said) = scaling.service_name.as_deref().filter(|said| !said.is_empty()) {
+        let other = function_name("serviceName", said, Some(name.namespace()))?;
+        if other != name {
+            return Err(invalid("serviceName", format!("{said:?} is not the function in the path")).into());
+        }
+    }
+    let replicas = scaling.replicas.ok_or_else(|| required("replicas"))?;
+    gateway.functions.scale(&name, replicas).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Replicas that can take an invocation; none when the provider cannot tell.
+async fn available(gateway: &Gateway, function: &Function) -> u32 {
+    let replicas = gateway.functions.providers().replicas(function.runtime, &function.spec.name).await;
+    replicas.map_or(0, |replicas| replicas.available)
+}
+
+async fn usage(gateway: &Gateway, function: &Function) -> Option<Usage> {
+    let status = gateway.functions.providers().status(function.runtime, &function.spec.name).await.ok()?;
+    status.memory_bytes.map(|total_memory_bytes| Usage { total_memory_bytes })
+}
