@@ -12,6 +12,7 @@ use http::{Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::client::url::query;
 use crate::client::{ANSWER_LIMIT, Answer, Client, RequestBody};
 use crate::error::{CliError, Exit};
 
@@ -68,6 +69,16 @@ pub(crate) struct FunctionStatus {
     pub(crate) invocation_count: f64,
     /// When it was deployed (RFC 3339).
     pub(crate) created_at: String,
+    /// What it uses, when the gateway can tell.
+    pub(crate) usage: Option<Usage>,
+}
+
+/// What a function uses now.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Usage {
+    /// Bytes over all replicas; the original makes it a fraction.
+    pub(crate) total_memory_bytes: f64,
 }
 
 /// What is deployed: the body of `POST` and `PUT /system/functions`. Empty fields are not sent.
@@ -149,12 +160,13 @@ impl Api {
         format!("{}/function/{name}", self.client.url())
     }
 
-    /// Every function, as the gateway said it.
+    /// Every function of a namespace, as the gateway said it.
     ///
     /// # Errors
     /// [`CliError`], as for every call.
-    pub(crate) async fn functions(&self) -> Result<Value> {
-        self.get("/system/functions", "the functions").await
+    pub(crate) async fn functions(&self, namespace: &str) -> Result<Value> {
+        let query = query([("namespace", namespace)]);
+        self.get(&format!("/system/functions{query}"), "the functions").await
     }
 
     /// One function, as the gateway said it.
@@ -204,7 +216,7 @@ impl Api {
         succeed(answer, &format!("module {digest}")).map(drop)
     }
 
-    /// Uploads a module and deploys it under a name, in one call.
+    /// Uploads a module and deploys it under a name, in one call. Answers what the module is.
     ///
     /// # Errors
     /// [`CliError`], as for every call.
@@ -213,9 +225,9 @@ impl Api {
         name: &FunctionName,
         wasm: Bytes,
         sent: impl FnOnce() + Send + 'static,
-    ) -> Result<()> {
+    ) -> Result<Value> {
         let answer = self.upload(&format!("/system/functions/{name}"), wasm, sent).await?;
-        succeed(answer, &format!("function {name}")).map(drop)
+        parse(&succeed(answer, &format!("function {name}"))?)
     }
 
     /// Deploys what is described: an update when the function is there, else a new function.
@@ -297,10 +309,10 @@ impl Api {
     }
 }
 
-/// The path of a function's status.
+/// The path of a function's status, with what it uses.
 fn function_path(name: &FunctionName) -> String {
-    let query = crate::client::url::query(other_namespace(name).map(|namespace| ("namespace", namespace)));
-    format!("/system/function/{}{query}", name.name())
+    let namespace = other_namespace(name).map(|namespace| ("namespace", namespace));
+    format!("/system/function/{}{}", name.name(), query(namespace.into_iter().chain([("usage", "1")])))
 }
 
 fn other_namespace(name: &FunctionName) -> Option<&str> {

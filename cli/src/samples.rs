@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bramble_provider::{Digest, FunctionName};
+use bramble_provider::{DEFAULT_NAMESPACE, Digest, FunctionName};
 use bytes::Bytes;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -102,7 +102,7 @@ fn manifest(directory: &Path) -> Result<Vec<Sample>> {
 /// # Errors
 /// The first sample that cannot be deployed; the ones before it are.
 pub(crate) async fn deploy(api: &Api, samples: Vec<Sample>, output: Output) -> Result<()> {
-    let deployed: Vec<FunctionStatus> = read_answer(&api.functions().await?)?;
+    let deployed: Vec<FunctionStatus> = read_answer(&api.functions(DEFAULT_NAMESPACE).await?)?;
     let deployed: HashMap<_, _> =
         deployed.into_iter().map(|status| (crate::commands::full_name(&status), status)).collect();
     let total = samples.len();

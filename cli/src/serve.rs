@@ -49,12 +49,14 @@ where
             let url = GatewayUrl::local(running.listen);
             match Announcement::make(&data_dir, &url.to_string()) {
                 Ok(made) => announcement = Some(made),
-                Err(error) => output.note(format!("`bramble down` will not find this gateway: {error:#}")),
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "`bramble down` will not find this gateway")
+                }
             }
             let metrics_url = format!("{}/metrics", GatewayUrl::local(running.metrics_listen));
             tokio::spawn(ready(Serving { url, metrics_url }));
         };
-        bramble_gateway::run(settings.gateway, announce, stop.requested(output)).await
+        bramble_gateway::run(settings.gateway, announce, stop.requested()).await
     });
     // A compilation that still runs is not waited for: it is done again at the next start.
     runtime.shutdown_background();
@@ -95,15 +97,12 @@ impl Stop {
     }
 
     /// Resolves at the first signal. The next one ends the process.
-    async fn requested(mut self, output: Output) {
+    async fn requested(mut self) {
         let signal = self.next().await;
-        // A terminal shows `^C`, a background gateway's log should say what happened.
-        output.note(format!(
-            "\nstopping ({signal}); running invocations may finish, a second Ctrl-C ends them"
-        ));
+        tracing::info!(signal, "stopping; a second signal does not wait for running invocations");
         tokio::spawn(async move {
             let signal = self.next().await;
-            output.note("stopped at once");
+            tracing::warn!(signal, "stopped at once");
             exit_at_once(signal);
         });
     }

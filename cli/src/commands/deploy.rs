@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use bramble_provider::name::MAX_LABEL_BYTES;
 use bramble_provider::{FunctionName, quantity};
 use bytes::Bytes;
@@ -21,12 +21,13 @@ use crate::output::Style;
 A FILE is uploaded, checked and compiled; what it is (a WASI 0.1 command module, a WASI 0.2 command
 or HTTP component) is found out. Its name is --name, else the file's own, made a valid one.
 With --image the function NAME runs a container image, or a module that is stored already.
-Deploying again replaces the function, options included, and fails no request.
+Deploying again fails no request. Without options it changes the code and keeps the others; with
+some it replaces all of them.
 
 Examples:
   bramble deploy ./hello.wasm
   bramble deploy target/wasm32-wasip1/release/my_fn.wasm --name greeter --env GREETING=hi
-  bramble deploy thumbs.wasm --memory-limit 64Mi --env exec_timeout=2s --annotation bramble.output=cgi
+  bramble deploy page.wasm --annotation bramble.output=cgi --memory-limit 64Mi --env exec_timeout=2s
   bramble deploy hello-2 --image sha256:3f1c… --fprocess 'hello --loud'
   bramble deploy figlet --image ghcr.io/openfaas/figlet:latest")]
 pub(crate) struct Deploy {
@@ -39,13 +40,13 @@ pub(crate) struct Deploy {
     /// Run this: a container image, or `sha256:…` of a stored module
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
-    #[command(flatten)]
-    options: Options,
     /// Print JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     connection: Connection,
+    #[command(flatten)]
+    options: Options,
 }
 
 #[derive(Debug, Args)]
@@ -94,7 +95,7 @@ impl Deploy {
             Some(image) => {
                 let name = function_name(&self.source.to_string_lossy())?;
                 api.deploy(&self.options.deployment(&name, image)).await?;
-                (name, Some(image.clone()))
+                (name, image.clone())
             }
             None => self.upload(&api, context).await?,
         };
@@ -105,8 +106,8 @@ impl Deploy {
         context.output.line(format!("deployed {}  {url}", context.output.paint(Style::Bold, name.as_str())))
     }
 
-    /// Uploads the file; the digest is only known when it took its own call.
-    async fn upload(&self, api: &Api, context: &Context) -> Result<(FunctionName, Option<String>)> {
+    /// Uploads the file and deploys it; with options that takes two calls. Answers the digest too.
+    async fn upload(&self, api: &Api, context: &Context) -> Result<(FunctionName, String)> {
         let path = &self.source;
         let name = match &self.name {
             Some(name) => name.clone(),
@@ -117,15 +118,15 @@ impl Deploy {
         let text = spinner.text();
         let compiling = format!("compiling {name}");
         if self.options.are_none() {
-            api.deploy_wasm(&name, wasm, move || text.say(compiling)).await?;
-            return Ok((name, None));
+            let stored = api.deploy_wasm(&name, wasm, move || text.say(compiling)).await?;
+            return Ok((name, read::<Module>(&stored)?.digest));
         }
         let checking = text.clone();
         let stored = api.put_module(wasm, move || checking.say("checking")).await?;
-        let digest = read::<Module>(&stored).context("storing the module")?.digest;
+        let digest = read::<Module>(&stored)?.digest;
         text.say(compiling);
         api.deploy(&self.options.deployment(&name, &digest)).await?;
-        Ok((name, Some(digest)))
+        Ok((name, digest))
     }
 }
 

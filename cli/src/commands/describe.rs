@@ -57,8 +57,12 @@ fn lines(status: &FunctionStatus, url: &str) -> Vec<(&'static str, String)> {
         ("Replicas", format!("{} available of {}", status.available_replicas, status.replicas)),
         ("Invocations", format!("{:.0}", status.invocation_count)),
     ];
-    lines.extend(Some(("Process", status.env_process.clone())).filter(|(_, value)| !value.is_empty()));
-    lines.extend(Some(("Created", status.created_at.clone())).filter(|(_, value)| !value.is_empty()));
+    let memory =
+        status.usage.as_ref().map(|usage| format!("{:.1} MiB", usage.total_memory_bytes / 1_048_576.0));
+    let said = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    list(&mut lines, "Memory", Vec::from_iter(memory));
+    list(&mut lines, "Process", Vec::from_iter(said(&status.env_process)));
+    list(&mut lines, "Created", Vec::from_iter(said(&status.created_at)));
     list(&mut lines, "Environment", pairs(&status.env_vars));
     list(&mut lines, "Secrets", status.secrets.clone());
     list(&mut lines, "Labels", pairs(&status.labels));

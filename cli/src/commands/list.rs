@@ -1,6 +1,7 @@
 //! `bramble list`
 
 use anyhow::Result;
+use bramble_provider::DEFAULT_NAMESPACE;
 use clap::Args;
 
 use super::{Connection, Context, short_digest};
@@ -23,6 +24,9 @@ pub(crate) struct List {
     /// Print whole digests, the process and the date too
     #[arg(short, long)]
     verbose: bool,
+    /// The functions of this namespace
+    #[arg(short, long, value_name = "NAME", default_value = DEFAULT_NAMESPACE)]
+    namespace: String,
     #[command(flatten)]
     connection: Connection,
 }
@@ -30,7 +34,7 @@ pub(crate) struct List {
 impl List {
     /// Asks and prints.
     pub(crate) async fn run(&self, context: &Context) -> Result<()> {
-        let answer = self.connection.api(context)?.functions().await?;
+        let answer = self.connection.api(context)?.functions(&self.namespace).await?;
         if self.json {
             return context.output.json(&answer);
         }
@@ -60,7 +64,7 @@ impl List {
 /// The name as the other verbs take it.
 pub(crate) fn full_name(function: &FunctionStatus) -> String {
     match function.namespace.as_str() {
-        "" | bramble_provider::DEFAULT_NAMESPACE => function.name.clone(),
+        "" | DEFAULT_NAMESPACE => function.name.clone(),
         namespace => format!("{}.{namespace}", function.name),
     }
 }

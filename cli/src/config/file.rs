@@ -41,8 +41,9 @@ impl ConfigFile {
         let mut values = Vec::with_capacity(table.len());
         for (key, value) in table {
             let setting = table::find(&key).ok_or_else(|| unknown_key(path, &key))?;
-            let text = plain(&value)
-                .ok_or_else(|| refused(path, &format!("{key} is a {}, not one value", value.type_str())))?;
+            let text = plain(&value).ok_or_else(|| {
+                refused(path, &format!("{key} must be one value, not {}", value.type_str()))
+            })?;
             values.push((setting, text));
         }
         Ok(Self { path: path.to_owned(), values })

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use bramble_provider::DEFAULT_NAMESPACE;
 
 use crate::api::{Api, FunctionStatus, read};
 use crate::config::DEFAULT_GATEWAY;
@@ -22,7 +23,7 @@ impl Greeting {
     /// Suggests commands for what is deployed on a gateway. `program` is this command as it was typed.
     pub(super) async fn of(api: &Api, program: &str) -> Self {
         let functions: Vec<FunctionStatus> =
-            api.functions().await.and_then(|answer| read(&answer)).unwrap_or_default();
+            api.functions(DEFAULT_NAMESPACE).await.and_then(|answer| read(&answer)).unwrap_or_default();
         let names: Vec<_> = functions.iter().map(crate::commands::full_name).collect();
         let url = api.client().url().to_string();
         Self { commands: commands(&names, program, &url), url }
