@@ -51,6 +51,10 @@ pub(super) async fn module(body: Body, max_bytes: u64) -> Result<Bytes, GatewayE
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, GatewayError> {
+    // Serde would also read an object's fields out of an array, by position.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(GatewayError::InvalidJson("an object is expected".into()));
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let field = error.path().to_string();

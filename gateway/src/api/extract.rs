@@ -8,7 +8,7 @@ use axum::extract::{FromRequestParts, Path, Query};
 use bramble_provider::{FunctionName, ProviderError};
 use http::request::Parts;
 
-use crate::error::GatewayError;
+use crate::error::{GatewayError, excerpt};
 
 /// The query. Of a key that is there twice the last counts.
 pub(super) struct Params(HashMap<String, String>);
@@ -76,8 +76,13 @@ pub(super) fn function_name(
         }
     };
     parsed.map_err(|error| {
-        let field = if error.kind == "namespace" { "namespace" } else { field };
-        ProviderError::InvalidSpec { field: field.to_owned(), reason: error.to_string() }
+        // The whole text that the client wrote, not only the part before a dot that was refused.
+        let (field, text) = match (error.kind, namespace) {
+            ("namespace", Some(namespace)) => ("namespace", namespace),
+            _ => (field, name),
+        };
+        let reason = format!("{:?} is invalid: {}", excerpt(text), error.rule);
+        ProviderError::InvalidSpec { field: field.to_owned(), reason }
     })
 }
 
