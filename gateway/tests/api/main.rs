@@ -7,5 +7,6 @@ mod logs;
 mod metrics;
 mod modules;
 mod refusals;
+mod sockets;
 mod support;
 mod system;
