@@ -43,6 +43,8 @@ main() {
     build_components
     build_c
     build_go
+    write_manifest
+    write_stack
 }
 
 say() { printf 'examples: %s\n' "$*" >&2; }
@@ -52,15 +54,16 @@ fail() {
     exit 1
 }
 
-# Puts a built file in its place, in one step, and leaves one that is the same alone.
+# Puts a file in its place in one step, and leaves one that is the same alone; false for the latter.
+place() {
+    cmp -s "$1" "$2" && return 1
+    cp "$1" "$2.$$" && mv "$2.$$" "$2" || fail "cannot write $2"
+}
+
 install_wasm() {
-    local from=$1 name=$2 verdict=unchanged
-    if ! cmp -s "$from" "$out/$name.wasm"; then
-        cp "$from" "$out/.$name.wasm.$$"
-        mv "$out/.$name.wasm.$$" "$out/$name.wasm"
-        verdict=built
-    fi
-    printf '%-20s %8d bytes  %s\n' "$name.wasm" "$(wc -c <"$out/$name.wasm")" "$verdict"
+    local file=$out/$2.wasm verdict=unchanged
+    if place "$1" "$file"; then verdict=built; fi
+    printf '%-24s %8d bytes  %s\n' "$2.wasm" "$(wc -c <"$file")" "$verdict"
 }
 
 build_rust() {
@@ -177,6 +180,30 @@ usable_go() {
     local version
     version=$(GOTOOLCHAIN=local "$1" env GOVERSION 2>/dev/null) || return 1
     [ "$(expr "$version" : 'go1\.\([0-9]*\)')" -ge 21 ] && echo "$1"
+}
+
+# What of manifest.json is here. It has a line for each function, so that no JSON tool is needed.
+write_manifest() {
+    local line file functions=
+    while read -r line; do
+        file=$(expr "$line" : '.*"file": "\([^"]*\)"' || true)
+        [ -n "$file" ] && [ -f "$out/$file" ] && functions+=${functions:+$',\n'}"  ${line%,}"
+    done <"$here/manifest.json"
+    printf '[\n%s\n]\n' "$functions" >"$build/manifest.json"
+    place "$build/manifest.json" "$out/manifest.json" || true
+}
+
+# stack.yml with digests for files, which is how a gateway knows a module.
+write_stack() {
+    local line file
+    while IFS= read -r line; do
+        file=$(expr "$line" : ' *image: \(.*\.wasm\)$' || true)
+        if [ -n "$file" ] && [ -f "$out/$file" ]; then
+            line=${line/"$file"/sha256:$(sha256sum <"$out/$file" | cut -d' ' -f1)}
+        fi
+        printf '%s\n' "$line"
+    done <"$here/stack.yml" >"$build/stack.yml"
+    place "$build/stack.yml" "$out/stack.yml" || true
 }
 
 main "$@"
