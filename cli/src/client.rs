@@ -132,7 +132,8 @@ impl Client {
     fn unreachable(&self, error: &io::Error) -> CliError {
         let message = format!("cannot reach the gateway at {}: {error}", self.url);
         CliError::new(Exit::Unreachable, message).hint(
-            "is the gateway running? start it with `bramble up`, or name another with --gateway or OPENFAAS_URL",
+            "is the gateway running? start it with `bramble up`, or name another one with --gateway \
+             or OPENFAAS_URL",
         )
     }
 

@@ -97,7 +97,8 @@ impl Context {
         let output = Output::new(&environment);
         // A deleted directory holds no settings file, so it is no reason to refuse.
         let directory = std::env::current_dir().unwrap_or_default();
-        let program = std::env::args().next().unwrap_or_else(|| "bramble".to_owned());
+        let program = std::env::args_os().next().map(|program| program.to_string_lossy().into_owned());
+        let program = program.unwrap_or_else(|| "bramble".to_owned());
         Self { environment, output, directory, program }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, interval};
 
@@ -48,7 +49,11 @@ impl Down {
             return context.output.line(format!("no gateway runs on {}", data_dir.display()));
         };
         let pid = Pid::from_raw(running.pid).context("the announced process number is 0")?;
-        kill_process(pid, Signal::TERM).with_context(|| format!("cannot stop process {}", running.pid))?;
+        match kill_process(pid, Signal::TERM) {
+            // It ended by itself since it was found.
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot stop process {}", running.pid)),
+        }
         let spinner = context.output.spinner(format!("stopping the gateway at {}", running.url));
         let end = Instant::now() + self.timeout;
         let mut ticks = interval(INTERVAL);

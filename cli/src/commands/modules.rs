@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use bramble_provider::Digest;
-use bramble_provider::quantity::format_bytes;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
@@ -149,7 +148,7 @@ fn format_size(bytes: u64) -> String {
     const MIB: u64 = 1 << 20;
     let tenths = |scale: u64| format!("{}.{}", bytes / scale, bytes % scale * 10 / scale);
     match bytes {
-        0..KIB => format_bytes(bytes),
+        0..KIB => format!("{bytes} B"),
         KIB..MIB => format!("{} KiB", tenths(KIB)),
         _ => format!("{} MiB", tenths(MIB)),
     }
@@ -171,6 +170,6 @@ mod tests {
 
     #[test]
     fn sizes_are_short() {
-        assert_eq!([500, 1536, 3 << 20].map(format_size), ["500", "1.5 KiB", "3.0 MiB"]);
+        assert_eq!([500, 1536, 3 << 20].map(format_size), ["500 B", "1.5 KiB", "3.0 MiB"]);
     }
 }

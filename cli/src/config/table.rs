@@ -104,7 +104,7 @@ pub(crate) fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
 
-/// `setting!(KIND key at field.path [or variable] as module: help)`.
+/// `setting!(SCOPE KIND key / variable [/ the original's variable] => field as form, help)`.
 macro_rules! setting {
     ($scope:ident $kind:ident $key:literal / $variable:literal $(/ $alias:literal)*
      => $($field:ident).+ as $form:ident, $help:literal) => {
@@ -127,7 +127,8 @@ macro_rules! setting {
 pub(crate) static SETTINGS: &[Setting] = &[
     setting!(Gateway Address "listen" / "BRAMBLE_LISTEN" => gateway.listen as address,
         "Serve functions and the API here"),
-    setting!(Gateway Address "metrics_listen" / "BRAMBLE_METRICS_LISTEN" => gateway.metrics_listen as address,
+    setting!(Gateway Address "metrics_listen" / "BRAMBLE_METRICS_LISTEN"
+        => gateway.metrics_listen as address,
         "Serve /metrics here"),
     setting!(Gateway Directory "data_dir" / "BRAMBLE_DATA_DIR" => gateway.data_dir as path,
         "Keep everything that must not be lost here"),
@@ -141,23 +142,29 @@ pub(crate) static SETTINGS: &[Setting] = &[
     setting!(Gateway Duration "upstream_timeout" / "BRAMBLE_UPSTREAM_TIMEOUT" / "upstream_timeout"
         => gateway.upstream_timeout as limit,
         "Longest an invocation may take, from its arrival to the end of its response"),
-    setting!(Gateway Duration "drain_timeout" / "BRAMBLE_DRAIN_TIMEOUT" => gateway.drain_timeout as duration,
+    setting!(Gateway Duration "drain_timeout" / "BRAMBLE_DRAIN_TIMEOUT"
+        => gateway.drain_timeout as duration,
         "Longest wait for running invocations when stopping"),
     setting!(Gateway Count "pool_slots" / "BRAMBLE_POOL_SLOTS" => gateway.wasm.pool_slots as count,
         "Most wasm instances at once, over all functions"),
-    setting!(Gateway Size "keep_resident" / "BRAMBLE_KEEP_RESIDENT" => gateway.wasm.keep_resident_bytes as size_or_none,
+    setting!(Gateway Size "keep_resident" / "BRAMBLE_KEEP_RESIDENT"
+        => gateway.wasm.keep_resident_bytes as size_or_none,
         "Memory of an instance that stays resident between invocations"),
     setting!(Gateway Switch "pagemap_scan" / "BRAMBLE_PAGEMAP_SCAN" => gateway.wasm.pagemap_scan as switch,
         "Reset only dirty pages; only for a machine that has no swap"),
-    setting!(Gateway Size "default_memory" / "BRAMBLE_DEFAULT_MEMORY" => gateway.wasm.default_memory_bytes as size,
+    setting!(Gateway Size "default_memory" / "BRAMBLE_DEFAULT_MEMORY"
+        => gateway.wasm.default_memory_bytes as size,
         "Memory limit of a function that names none"),
-    setting!(Gateway Size "max_module_size" / "BRAMBLE_MAX_MODULE_SIZE" => gateway.wasm.max_module_bytes as size,
+    setting!(Gateway Size "max_module_size" / "BRAMBLE_MAX_MODULE_SIZE"
+        => gateway.wasm.max_module_bytes as size,
         "Largest module that is accepted"),
-    setting!(Gateway Size "max_output_size" / "BRAMBLE_MAX_OUTPUT_SIZE" => gateway.wasm.max_output_bytes as size,
+    setting!(Gateway Size "max_output_size" / "BRAMBLE_MAX_OUTPUT_SIZE"
+        => gateway.wasm.max_output_bytes as size,
         "Most that a function may answer in one invocation"),
     setting!(Gateway Count "default_slots" / "BRAMBLE_DEFAULT_SLOTS" => gateway.wasm.default_slots as count,
         "Replicas (slots) of a function that asks for no number"),
-    setting!(Gateway Count "queue_limit" / "BRAMBLE_QUEUE_LIMIT" => gateway.wasm.queue_limit as count_or_none,
+    setting!(Gateway Count "queue_limit" / "BRAMBLE_QUEUE_LIMIT"
+        => gateway.wasm.queue_limit as count_or_none,
         "Most invocations that may wait for a slot of one function"),
     setting!(Gateway Duration "queue_wait" / "BRAMBLE_QUEUE_WAIT" => gateway.wasm.queue_wait as duration,
         "Longest wait for a slot"),

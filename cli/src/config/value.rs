@@ -189,8 +189,9 @@ pub(super) mod level {
 
     pub(crate) fn read(text: &str) -> Read<String> {
         let plain = ["off", "error", "warn", "info", "debug", "trace"].contains(&text);
-        // `EnvFilter` takes any lone word for a target, so `inof` would switch the log off.
-        if !plain && !text.contains(['=', ',']) {
+        // `EnvFilter` takes any lone word for a target, so `inof` would switch the log off. What looks
+        // like a crate's name is meant as one.
+        if !plain && !text.contains(['=', ',', '_', ':']) {
             return Err("it is none of off, error, warn, info, debug and trace, and no directive such as \
                         `bramble_host=debug`"
                 .to_owned());
