@@ -28,6 +28,11 @@ impl Digest {
         self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit).collect()
     }
 
+    /// The first byte: as good as random, for spreading work over shards.
+    pub const fn first_byte(&self) -> u8 {
+        self.0[0]
+    }
+
     /// Parses the written form.
     ///
     /// # Errors

@@ -1,0 +1,140 @@
+//! The one engine of the process: sized to the machine, and said aloud.
+
+use std::hash::{Hash, Hasher};
+
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+
+use crate::address_space::AddressSpace;
+use crate::config::HostConfig;
+use crate::error::HostError;
+
+/// Addresses that one memory reserves, so that the compiler can leave bounds checks to the kernel.
+const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
+/// Unmapped addresses behind each memory, for accesses with a static offset.
+const MEMORY_GUARD_BYTES: u64 = 32 << 20;
+/// Stack of a guest's own frames.
+const WASM_STACK_BYTES: usize = 512 << 10;
+/// Stack of the fiber that a guest and its host calls run on.
+const FIBER_STACK_BYTES: usize = 1 << 20;
+/// Table elements kept resident between invocations, in bytes.
+const TABLE_RESIDENT_BYTES: usize = 8 << 10;
+/// Components may have several core instances and memories; commands have one.
+const CORE_INSTANCES_PER_SLOT: u32 = 4;
+/// Fewest slots worth having; below that the pool gives way to allocation on demand.
+const MIN_SLOTS: u32 = 4;
+
+/// What the engine settled on; in `/system/info` and logged at start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineInfo {
+    /// `pooling`, or `on-demand` where not even a small pool fits.
+    pub allocator: &'static str,
+    /// Most instances at once.
+    pub slots: u32,
+    /// Instances that were asked for.
+    pub slots_wanted: u32,
+    /// Addresses that one memory reserves, in bytes.
+    pub memory_reservation_bytes: u64,
+    /// Memory of a slot that stays resident between invocations, in bytes.
+    pub keep_resident_bytes: u64,
+    /// Bits of a user address on this kernel.
+    pub address_bits: u32,
+    /// Whether only dirty pages are reset.
+    pub pagemap_scan: bool,
+    /// Why the engine is smaller than asked for, when it is.
+    pub reason: Option<String>,
+}
+
+/// Makes the engine. Never fails for want of address space: sizes the pool down, then does without.
+pub(crate) fn build(config: &HostConfig) -> Result<(Engine, EngineInfo), HostError> {
+    let space = AddressSpace::probe();
+    let fits = space.slots(MEMORY_RESERVATION_BYTES + MEMORY_GUARD_BYTES);
+    let mut slots = config.pool_slots.min(fits).max(1);
+    let mut reason = (slots < config.pool_slots)
+        .then(|| format!("{} GiB of address space hold no more than {slots} slots", space.bytes >> 30));
+    let info = |allocator, slots, reason| EngineInfo {
+        allocator,
+        slots,
+        slots_wanted: config.pool_slots,
+        memory_reservation_bytes: MEMORY_RESERVATION_BYTES,
+        keep_resident_bytes: config.keep_resident_bytes as u64,
+        address_bits: space.bits,
+        pagemap_scan: config.pagemap_scan,
+        reason,
+    };
+    while slots >= MIN_SLOTS.min(config.pool_slots) {
+        match Engine::new(&engine_config(config, Some(slots))) {
+            Ok(engine) => return Ok((engine, info("pooling", slots, reason))),
+            Err(error) => {
+                reason = Some(format!("a pool of {slots} slots was refused: {error:#}"));
+                tracing::debug!(slots, %error, "pool refused, trying half");
+                slots /= 2;
+            }
+        }
+    }
+    let engine = Engine::new(&engine_config(config, None)).map_err(HostError::Engine)?;
+    Ok((engine, info("on-demand", config.pool_slots, reason)))
+}
+
+/// A text that changes whenever compiled code of another engine could not be loaded into this one.
+pub(crate) fn fingerprint(engine: &Engine) -> String {
+    /// FNV-1a, 64 bits: the standard library's hashers promise no stable value over releases.
+    struct Fnv(u64);
+    impl Hasher for Fnv {
+        fn finish(&self) -> u64 {
+            self.0
+        }
+        fn write(&mut self, bytes: &[u8]) {
+            for byte in bytes {
+                self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+            }
+        }
+    }
+    let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+fn engine_config(config: &HostConfig, slots: Option<u32>) -> Config {
+    let mut engine = Config::new();
+    engine
+        .cranelift_opt_level(OptLevel::Speed)
+        .epoch_interruption(true)
+        .memory_reservation(MEMORY_RESERVATION_BYTES)
+        .memory_guard_size(MEMORY_GUARD_BYTES)
+        .memory_may_move(false)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(FIBER_STACK_BYTES)
+        .async_stack_zeroing(false)
+        // Images come from memory, not from a file on an SD card.
+        .force_memory_init_memfd(true)
+        .generate_address_map(false)
+        .native_unwind_info(false)
+        .wasm_backtrace_max_frames(None)
+        .wasm_component_model(true);
+    if let Some(slots) = slots {
+        engine.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config, slots)));
+    }
+    engine
+}
+
+fn pool(config: &HostConfig, slots: u32) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_memories(slots)
+        .total_tables(slots.saturating_mul(2))
+        .total_stacks(slots)
+        .total_core_instances(slots.saturating_mul(CORE_INSTANCES_PER_SLOT))
+        .total_component_instances(slots)
+        .max_memory_size(usize::try_from(MEMORY_RESERVATION_BYTES).unwrap_or(usize::MAX))
+        .max_memories_per_component(8)
+        .max_tables_per_component(8)
+        .max_core_instances_per_component(32)
+        // JavaScript and Python engines have tables of tens of thousands of functions.
+        .table_elements(100_000)
+        .max_core_instance_size(4 << 20)
+        .max_component_instance_size(4 << 20)
+        .linear_memory_keep_resident(config.keep_resident_bytes)
+        .table_keep_resident(TABLE_RESIDENT_BYTES)
+        .max_unused_warm_slots(slots)
+        .pagemap_scan(if config.pagemap_scan { Enabled::Yes } else { Enabled::No });
+    pool
+}

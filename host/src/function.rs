@@ -1,0 +1,80 @@
+//! One function as the host has it: its slots, its current revision, its log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bramble_provider::{FunctionName, ProviderError, Replicas};
+
+use crate::function_log::FunctionLog;
+use crate::revision::Revision;
+use crate::slots::{NoSlot, SlotGuard, Slots};
+
+/// When a refused client may try again: an invocation is short against a second.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A deployed function. Redeploying swaps its revision; slots, queue and log stay.
+#[derive(Debug)]
+pub(crate) struct Function {
+    pub(crate) name: FunctionName,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) revision: ArcSwap<Revision>,
+    pub(crate) log: Arc<FunctionLog>,
+}
+
+impl Function {
+    /// Waits for a slot of this function, then for one of the host's.
+    pub(crate) async fn admit(
+        self: &Arc<Self>,
+        host: &Arc<Slots>,
+        wait: Duration,
+    ) -> Result<Admitted, ProviderError> {
+        let slot = self.slots.acquire(wait).await.map_err(|refused| self.saturated(refused))?;
+        let host = host.acquire(wait).await.map_err(|refused| self.saturated(refused))?;
+        Ok(Admitted { slot: Some(slot), _host: host, function: Arc::clone(self) })
+    }
+
+    pub(crate) fn replicas(&self) -> Replicas {
+        let desired = self.slots.desired();
+        Replicas { desired, available: desired }
+    }
+
+    /// Frees the code when no slot is left and nobody runs.
+    pub(crate) fn unload_if_unused(&self) {
+        if self.slots.desired() == 0 && self.slots.busy() == 0 {
+            self.revision.load().set_code(None);
+        }
+    }
+
+    fn saturated(&self, refused: NoSlot) -> ProviderError {
+        ProviderError::Saturated {
+            name: self.name.clone(),
+            inflight: refused.inflight,
+            queued: refused.queued,
+            retry_after: RETRY_AFTER,
+        }
+    }
+}
+
+/// The right to run one instance; dropping it gives both slots back.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    slot: Option<SlotGuard>,
+    _host: SlotGuard,
+    function: Arc<Function>,
+}
+
+impl Admitted {
+    /// The answer when the engine had no room after all.
+    pub(crate) fn saturated(&self) -> ProviderError {
+        let slots = &self.function.slots;
+        self.function.saturated(NoSlot { inflight: slots.busy(), queued: slots.queued() })
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.slot = None;
+        self.function.unload_if_unused();
+    }
+}

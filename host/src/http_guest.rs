@@ -1,0 +1,173 @@
+//! Components that export `wasi:http/incoming-handler`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bramble_provider::{Body, BodyError, ProviderError};
+use bytes::Bytes;
+use http::uri::{PathAndQuery, Uri};
+use http::{Request, Response};
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::BodyExt;
+use tokio::sync::oneshot;
+use wasmtime::{Engine, Store};
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+use wasmtime_wasi_http::{Error, WasiHttpView};
+
+use crate::function::Admitted;
+use crate::guest::ComponentGuest;
+use crate::metrics::HostMetrics;
+use crate::revision::Revision;
+use crate::run::{Exit, GuestRun, component_meter, exit_of, take_turns};
+
+type Answer = Result<Response<HyperOutgoingBody>, ErrorCode>;
+
+/// Runs the handler on one request; its answer comes through `answer`, its end is returned.
+pub(crate) async fn handle(
+    engine: Engine,
+    code: &ProxyPre<ComponentGuest>,
+    guest: ComponentGuest,
+    body: Body,
+    answer: oneshot::Sender<Answer>,
+    metrics: Arc<HostMetrics>,
+) -> Exit {
+    let request = request_of(&guest, body);
+    let mut store = Store::new(&engine, guest);
+    store.limiter(|guest| component_meter(guest));
+    take_turns(&mut store);
+    let result = async {
+        let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
+        let out = store.data_mut().http().new_response_outparam(answer)?;
+        let making = std::time::Instant::now();
+        let proxy = code.instantiate_async(&mut store).await?;
+        metrics.instantiated(making.elapsed());
+        proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await
+    }
+    .await;
+    exit_of(result.map(|()| 0), &store.data().common)
+}
+
+/// The request as the function sees it: its own path, and an authority, which the interface wants.
+fn request_of(
+    guest: &ComponentGuest,
+    body: Body,
+) -> Request<http_body_util::combinators::UnsyncBoxBody<Bytes, Error>> {
+    let invocation = &guest.common.invocation;
+    let mut uri = invocation.request.uri.clone().into_parts();
+    let path = match invocation.query() {
+        Some(query) => PathAndQuery::try_from(format!("{}?{query}", invocation.path())),
+        None => PathAndQuery::try_from(invocation.path()),
+    };
+    uri.path_and_query = path.ok().or(uri.path_and_query);
+    let mut request = Request::new(body.map_err(|_| Error::ConnectionTerminated).boxed_unsync());
+    if uri.authority.is_none() && !invocation.request.headers.contains_key(http::header::HOST) {
+        uri.authority = Some(http::uri::Authority::from_static("localhost"));
+        uri.scheme = Some(http::uri::Scheme::HTTP);
+    }
+    *request.method_mut() = invocation.request.method.clone();
+    *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
+    *request.headers_mut() = invocation.request.headers.clone();
+    request
+}
+
+/// A handler whose answer is awaited.
+pub(crate) struct Answering {
+    pub(crate) run: GuestRun,
+    pub(crate) answer: oneshot::Receiver<Answer>,
+    pub(crate) revision: Arc<Revision>,
+    pub(crate) admitted: Admitted,
+}
+
+impl Answering {
+    /// Waits for the response's head; the handler goes on writing the body.
+    pub(crate) async fn response(mut self) -> Result<Response<Body>, ProviderError> {
+        let mut ended = None;
+        let answer = std::future::poll_fn(|cx| {
+            if ended.is_none()
+                && let Poll::Ready(exit) = self.run.poll(cx)
+            {
+                ended = Some(exit);
+            }
+            Pin::new(&mut self.answer).poll(cx)
+        })
+        .await;
+        let name = self.revision.name.clone();
+        match (answer, &ended) {
+            (_, Some(Exit::TimedOut(timeout))) => Err(ProviderError::TimedOut { name, timeout: *timeout }),
+            (_, Some(Exit::NoRoom)) => Err(self.admitted.saturated()),
+            (Ok(Ok(response)), _) => Ok(self.streamed(response, ended.is_none())),
+            (Ok(Err(code)), _) => {
+                Err(ProviderError::FunctionFailed { name, reason: format!("it answered with error {code}") })
+            }
+            (Err(_), exit) => {
+                let reason = exit.as_ref().and_then(Exit::failure);
+                let reason = reason.unwrap_or_else(|| "it ended without setting a response".to_owned());
+                Err(ProviderError::FunctionFailed { name, reason })
+            }
+        }
+    }
+
+    fn streamed(self, response: Response<HyperOutgoingBody>, running: bool) -> Response<Body> {
+        let (run, revision, admitted) = (self.run, self.revision, self.admitted);
+        response.map(|inner| {
+            let left = revision.max_output_bytes;
+            let body =
+                HandlerBody { run: running.then_some(run), inner, left, revision, _admitted: admitted };
+            Body::stream(Bytes::new(), body)
+        })
+    }
+}
+
+/// A body that drives the handler writing it.
+struct HandlerBody {
+    run: Option<GuestRun>,
+    inner: HyperOutgoingBody,
+    /// Bytes that it may still write.
+    left: u64,
+    revision: Arc<Revision>,
+    _admitted: Admitted,
+}
+
+impl HttpBody for HandlerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        if let Some(run) = &mut this.run
+            && let Poll::Ready(exit) = run.poll(cx)
+        {
+            this.run = None;
+            if let Some(reason) = exit.failure() {
+                tracing::info!(function = %this.revision.name, reason, "a function failed after its response began");
+                return Poll::Ready(Some(Err(reason.into())));
+            }
+        }
+        match std::task::ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                let len = frame.data_ref().map_or(0, Bytes::len) as u64;
+                let Some(left) = this.left.checked_sub(len) else {
+                    this.run = None;
+                    return Poll::Ready(Some(Err("it wrote more than its output limit".into())));
+                };
+                this.left = left;
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => Poll::Ready(Some(Err(format!("{error:?}").into()))),
+            // The body is whole; what the handler still does is not waited for longer than its time limit.
+            None if this.run.is_some() => Poll::Pending,
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.inner.size_hint()
+    }
+}

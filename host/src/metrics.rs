@@ -1,0 +1,103 @@
+//! The host's own figures.
+
+use std::time::Duration;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntGauge, Registry};
+use wasmtime::Engine;
+
+use crate::engine::EngineInfo;
+
+/// Metrics that the host writes.
+#[derive(Debug)]
+pub(crate) struct HostMetrics {
+    instantiate: Histogram,
+    cold_start: HistogramVec,
+}
+
+impl HostMetrics {
+    /// Registers everything, with the engine's sizes as gauges.
+    pub(crate) fn register(
+        registry: &Registry,
+        engine: &Engine,
+        info: &EngineInfo,
+    ) -> Result<Self, prometheus::Error> {
+        let instantiate = Histogram::with_opts(
+            HistogramOpts::new("bramble_wasm_instantiate_seconds", "Time to make a fresh instance.")
+                .buckets(prometheus::exponential_buckets(1e-6, 2.0, 16)?),
+        )?;
+        let cold_start = HistogramVec::new(
+            HistogramOpts::new(
+                "bramble_cold_start_seconds",
+                "What an invocation waited for code or a replica that was not ready.",
+            )
+            .buckets(prometheus::exponential_buckets(2.5e-4, 2.0, 18)?),
+            &["function_name", "runtime"],
+        )?;
+        registry.register(Box::new(instantiate.clone()))?;
+        registry.register(Box::new(cold_start.clone()))?;
+        registry.register(Box::new(PoolCollector::new(engine, info)?))?;
+        Ok(Self { instantiate, cold_start })
+    }
+
+    pub(crate) fn instantiated(&self, took: Duration) {
+        self.instantiate.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn cold_start(&self, function: &str, took: Duration) {
+        self.cold_start.with_label_values(&[function, "wasm"]).observe(took.as_secs_f64());
+    }
+
+    /// Drops the series of a function that is gone.
+    pub(crate) fn forget(&self, function: &str) {
+        // There is none when the function never started cold.
+        let _ = self.cold_start.remove_label_values(&[function, "wasm"]);
+    }
+}
+
+/// Reads the engine's pool when it is asked.
+struct PoolCollector {
+    engine: Engine,
+    slots: IntGauge,
+    instances: IntGauge,
+    resident: IntGauge,
+}
+
+impl PoolCollector {
+    fn new(engine: &Engine, info: &EngineInfo) -> Result<Self, prometheus::Error> {
+        let slots = IntGauge::new(
+            "bramble_wasm_pool_slots",
+            "Most wasm instances at once, as the engine settled on; 0 when it allocates on demand.",
+        )?;
+        slots.set(if info.allocator == "pooling" { i64::from(info.slots) } else { 0 });
+        Ok(Self {
+            engine: engine.clone(),
+            slots,
+            instances: IntGauge::new("bramble_wasm_pool_instances", "Wasm instances that are alive.")?,
+            resident: IntGauge::new(
+                "bramble_wasm_pool_resident_bytes",
+                "Memory that unused slots of the pool keep resident.",
+            )?,
+        })
+    }
+
+    fn gauges(&self) -> [&IntGauge; 3] {
+        [&self.slots, &self.instances, &self.resident]
+    }
+}
+
+impl Collector for PoolCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauges().into_iter().flat_map(Collector::desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        if let Some(pool) = self.engine.pooling_allocator_metrics() {
+            self.instances.set(i64::try_from(pool.core_instances()).unwrap_or(i64::MAX));
+            let resident = pool.unused_memory_bytes_resident();
+            self.resident.set(i64::try_from(resident).unwrap_or(i64::MAX));
+        }
+        self.gauges().into_iter().flat_map(Collector::collect).collect()
+    }
+}

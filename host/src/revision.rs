@@ -1,0 +1,98 @@
+//! One deployed revision of a function: its code and what its instances are given.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use bramble_provider::{CallId, Digest, FunctionName, FunctionSpec, OutputForm, ProviderError, Settings};
+
+use crate::code::Code;
+use crate::config::HostConfig;
+use crate::environ::Strings;
+use crate::function_log::{FunctionLog, LineWriter};
+use crate::inspect::GuestKind;
+use crate::secrets::SecretsView;
+
+/// Tells a guest that its stdout is read as CGI, so that one program can serve both forms.
+const OUTPUT_VARIABLE: &str = "BRAMBLE_OUTPUT=cgi";
+
+/// What stays the same over all invocations between two deployments.
+#[derive(Debug)]
+pub(crate) struct Revision {
+    pub(crate) name: FunctionName,
+    pub(crate) spec: FunctionSpec,
+    pub(crate) digest: Digest,
+    pub(crate) kind: GuestKind,
+    pub(crate) settings: Settings,
+    pub(crate) environment: Strings,
+    pub(crate) arguments: Strings,
+    pub(crate) secrets: Option<SecretsView>,
+    pub(crate) memory_bytes: u64,
+    pub(crate) max_output_bytes: u64,
+    log: Arc<FunctionLog>,
+    code: ArcSwapOption<Code>,
+    /// Held while code is loaded, so that it is loaded once however many wait for it.
+    pub(crate) loading: tokio::sync::Mutex<()>,
+}
+
+impl Revision {
+    /// Reads a spec. Loads nothing.
+    pub(crate) fn new(
+        spec: FunctionSpec,
+        digest: Digest,
+        kind: GuestKind,
+        config: &HostConfig,
+        log: Arc<FunctionLog>,
+    ) -> Result<Self, ProviderError> {
+        let settings = spec.settings()?;
+        let memory_bytes = spec.limits.memory_bytes.unwrap_or(config.default_memory_bytes);
+        let secrets = SecretsView::make(
+            &config.data_dir.join("views"),
+            &config.secrets_dir,
+            &spec.name,
+            &spec.secrets,
+        )?;
+        let mut environment = Strings::default();
+        for (key, value) in &spec.env {
+            environment.push(&[key, "=", value]);
+        }
+        if settings.output == OutputForm::Cgi {
+            environment.push(&[OUTPUT_VARIABLE]);
+        }
+        let mut arguments = Strings::default();
+        arguments.push(&[spec.name.name()]);
+        spec.process.iter().for_each(|word| arguments.push(&[word]));
+        Ok(Self {
+            name: spec.name.clone(),
+            digest,
+            kind,
+            settings,
+            environment,
+            arguments,
+            secrets,
+            memory_bytes,
+            max_output_bytes: config.max_output_bytes,
+            log,
+            code: ArcSwapOption::empty(),
+            loading: tokio::sync::Mutex::new(()),
+            spec,
+        })
+    }
+
+    /// The code, when it is in memory.
+    pub(crate) fn code(&self) -> Option<Arc<Code>> {
+        self.code.load_full()
+    }
+
+    pub(crate) fn set_code(&self, code: Option<Arc<Code>>) {
+        self.code.store(code);
+    }
+
+    pub(crate) fn log(&self) -> &Arc<FunctionLog> {
+        &self.log
+    }
+
+    /// Copies what a guest printed on stdout to the log, for `write_debug`.
+    pub(crate) fn log_output(&self, call_id: &CallId, bytes: &[u8]) {
+        LineWriter::new(Arc::clone(&self.log), call_id.clone()).write(bytes);
+    }
+}

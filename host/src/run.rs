@@ -1,0 +1,152 @@
+//! One instance from its making to its end, with a limit on time.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bramble_provider::quantity::format_bytes;
+use tokio::time::Sleep;
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+use wasmtime_wasi::I32Exit;
+
+use crate::code::CommandCode;
+use crate::guest::{CommandGuest, Common, ComponentGuest};
+use crate::memory::MemoryMeter;
+use crate::metrics::HostMetrics;
+
+/// Ticks of the epoch before a busy guest lets others run.
+const TICKS_PER_TURN: u64 = 1;
+
+/// How a guest ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It returned, or called `proc_exit`.
+    Status(i32),
+    /// It was stopped: a trap or a limit. In words for the function's author.
+    Failed(String),
+    /// It ran longer than it may.
+    TimedOut(Duration),
+    /// The engine had no room for one more instance.
+    NoRoom,
+}
+
+impl Exit {
+    /// Why this end is a failure; `None` for status 0.
+    pub(crate) fn failure(&self) -> Option<String> {
+        match self {
+            Self::Status(0) => None,
+            Self::Status(code) => Some(format!("exit status {code}")),
+            Self::Failed(reason) => Some(reason.clone()),
+            Self::TimedOut(timeout) => Some(format!("stopped after {timeout:?}")),
+            Self::NoRoom => Some("no room for another instance".to_owned()),
+        }
+    }
+}
+
+/// A running guest: polled by whoever wants its response, stopped by dropping it.
+pub(crate) struct GuestRun {
+    guest: Option<Pin<Box<dyn Future<Output = Exit> + Send>>>,
+    timeout: Option<Duration>,
+    started: Instant,
+    /// Made when the guest first waits: most never do.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl GuestRun {
+    pub(crate) fn new(guest: impl Future<Output = Exit> + Send + 'static, timeout: Option<Duration>) -> Self {
+        Self { guest: Some(Box::pin(guest)), timeout, started: Instant::now(), alarm: None }
+    }
+
+    /// Runs the guest until it ends or has to wait.
+    ///
+    /// Must not be called again after it was ready.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
+        let guest = self.guest.as_mut().expect("a guest is not polled after its end");
+        if let Poll::Ready(exit) = guest.as_mut().poll(cx) {
+            self.guest = None;
+            return Poll::Ready(exit);
+        }
+        let Some(timeout) = self.timeout else { return Poll::Pending };
+        let deadline = self.started + timeout;
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        std::task::ready!(alarm.as_mut().poll(cx));
+        // Dropping the guest unwinds its stack and frees its instance.
+        self.guest = None;
+        Poll::Ready(Exit::TimedOut(timeout))
+    }
+}
+
+impl std::fmt::Debug for GuestRun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GuestRun").field("started", &self.started).finish_non_exhaustive()
+    }
+}
+
+/// Runs a WASI 0.1 command.
+pub(crate) async fn command(
+    engine: Engine,
+    code: &CommandCode,
+    guest: CommandGuest,
+    metrics: Arc<HostMetrics>,
+) -> Exit {
+    let mut store = Store::new(&engine, guest);
+    store.limiter(|guest| &mut guest.common.meter);
+    take_turns(&mut store);
+    let result = async {
+        let making = Instant::now();
+        let instance = code.pre.instantiate_async(&mut store).await?;
+        metrics.instantiated(making.elapsed());
+        let start = instance
+            .get_module_export(&mut store, &code.start)
+            .and_then(wasmtime::Extern::into_func)
+            .ok_or_else(|| wasmtime::Error::msg("missing export `_start`"))?;
+        start.typed::<(), ()>(&store)?.call_async(&mut store, ()).await
+    }
+    .await;
+    exit_of(result.map(|()| 0), &store.data().common)
+}
+
+/// Makes the store's guest yield at each turn's end instead of keeping its thread.
+pub(crate) fn take_turns<T: Send + 'static>(store: &mut Store<T>) {
+    store.set_epoch_deadline(TICKS_PER_TURN);
+    store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(TICKS_PER_TURN)));
+}
+
+/// A component's meter, for the store's limiter.
+pub(crate) fn component_meter(guest: &mut ComponentGuest) -> &mut MemoryMeter {
+    &mut guest.common.meter
+}
+
+/// Turns what wasmtime says into what a function's author can act on.
+pub(crate) fn exit_of(result: wasmtime::Result<i32>, common: &Common) -> Exit {
+    let error = match result {
+        Ok(status) => return Exit::Status(status),
+        Err(error) => error,
+    };
+    if common.output.refused() {
+        let limit = format_bytes(common.revision.max_output_bytes);
+        return Exit::Failed(format!("it wrote more than {limit} of output"));
+    }
+    if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        return Exit::Status(exit.0);
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return Exit::NoRoom;
+    }
+    let reason = match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => "call stack exhausted: it recurses too deep".to_owned(),
+        Some(Trap::UnreachableCodeReached) => "it aborted (`unreachable` executed)".to_owned(),
+        Some(Trap::MemoryOutOfBounds) => "out-of-bounds memory access".to_owned(),
+        Some(trap) => format!("trap: {trap}"),
+        None => format!("{:#}", error),
+    };
+    if common.meter.refused() {
+        let limit = format_bytes(common.meter.limit_bytes());
+        return Exit::Failed(format!(
+            "it reached its memory limit of {limit} ({reason}); raise limits.memory if it needs more"
+        ));
+    }
+    Exit::Failed(reason)
+}

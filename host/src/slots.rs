@@ -1,0 +1,265 @@
+//! Slots: how many invocations run at once, and who waits.
+//!
+//! Taking and giving back a free slot is two atomic operations and no lock. Only when all are busy
+//! does an invocation queue, in order of arrival, up to a bound and for a bounded time. The same
+//! type bounds a function (its replicas) and the host (the engine's pool).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+/// A set of slots whose number can change at any time.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    desired: AtomicU32,
+    busy: AtomicU32,
+    queued: AtomicU32,
+    queue_limit: u32,
+    waiting: Mutex<VecDeque<oneshot::Sender<SlotGuard>>>,
+}
+
+/// A taken slot; dropping it gives it to the next in the queue.
+#[derive(Debug)]
+pub(crate) struct SlotGuard {
+    /// `None` only between [`SlotGuard::release_quietly`] and the drop that follows it.
+    slots: Option<Arc<Slots>>,
+}
+
+/// Why no slot was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NoSlot {
+    pub(crate) inflight: u32,
+    pub(crate) queued: u32,
+}
+
+impl Slots {
+    pub(crate) fn new(desired: u32, queue_limit: u32) -> Arc<Self> {
+        Arc::new(Self {
+            desired: AtomicU32::new(desired),
+            busy: AtomicU32::new(0),
+            queued: AtomicU32::new(0),
+            queue_limit,
+            waiting: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn desired(&self) -> u32 {
+        self.desired.load(SeqCst)
+    }
+
+    pub(crate) fn busy(&self) -> u32 {
+        self.busy.load(SeqCst)
+    }
+
+    pub(crate) fn queued(&self) -> u32 {
+        self.queued.load(SeqCst)
+    }
+
+    /// Changes how many slots there are. Fewer ends no running invocation; more admits from the queue.
+    pub(crate) fn resize(self: &Arc<Self>, desired: u32) {
+        self.desired.store(desired, SeqCst);
+        self.admit_waiting();
+    }
+
+    /// Takes a slot, waiting in the queue for at most `wait`.
+    ///
+    /// Dropping the future leaves the queue.
+    pub(crate) async fn acquire(self: &Arc<Self>, wait: Duration) -> Result<SlotGuard, NoSlot> {
+        // Nobody overtakes the queue.
+        if self.queued.load(SeqCst) == 0
+            && let Some(guard) = self.try_take()
+        {
+            return Ok(guard);
+        }
+        let place = self.enqueue()?;
+        let refused = NoSlot { inflight: self.busy(), queued: self.queued() };
+        match tokio::time::timeout(wait, place).await {
+            Ok(Ok(guard)) => Ok(guard),
+            Ok(Err(_)) | Err(_) => Err(refused),
+        }
+    }
+
+    fn try_take(self: &Arc<Self>) -> Option<SlotGuard> {
+        let mut busy = self.busy.load(SeqCst);
+        while busy < self.desired.load(SeqCst) {
+            match self.busy.compare_exchange_weak(busy, busy + 1, SeqCst, SeqCst) {
+                Ok(_) => return Some(SlotGuard { slots: Some(Arc::clone(self)) }),
+                Err(now) => busy = now,
+            }
+        }
+        None
+    }
+
+    fn enqueue(self: &Arc<Self>) -> Result<QueuePlace, NoSlot> {
+        let mut waiting = self.waiting.lock();
+        if waiting.len() >= self.queue_limit as usize {
+            // Those that gave up are still in the list; they do not count.
+            waiting.retain(|waiter| !waiter.is_closed());
+        }
+        if waiting.len() >= self.queue_limit as usize {
+            return Err(NoSlot { inflight: self.busy(), queued: self.queued() });
+        }
+        let (sender, receiver) = oneshot::channel();
+        waiting.push_back(sender);
+        self.queued.fetch_add(1, SeqCst);
+        drop(waiting);
+        // A slot may have come free between the first look and the entry in the queue; whoever
+        // freed it either saw this entry or is seen here.
+        self.admit_waiting();
+        Ok(QueuePlace { receiver, _queued: QueuedGuard(Arc::clone(self)) })
+    }
+
+    fn admit_waiting(self: &Arc<Self>) {
+        loop {
+            let mut waiting = self.waiting.lock();
+            if waiting.is_empty() {
+                return;
+            }
+            let Some(guard) = self.try_take() else { return };
+            let sender = waiting.pop_front().expect("it is not empty, and the lock is held");
+            drop(waiting);
+            // A waiter that gave up hands the slot back here, for the next in the list.
+            if let Err(guard) = sender.send(guard) {
+                guard.release_quietly();
+            }
+        }
+    }
+}
+
+impl SlotGuard {
+    /// Gives the slot back without admitting anyone: the caller is admitting already.
+    fn release_quietly(mut self) {
+        if let Some(slots) = self.slots.take() {
+            slots.busy.fetch_sub(1, SeqCst);
+        }
+    }
+}
+
+impl Drop for SlotGuard {
+    fn drop(&mut self) {
+        let Some(slots) = self.slots.take() else { return };
+        slots.busy.fetch_sub(1, SeqCst);
+        if slots.queued.load(SeqCst) > 0 {
+            slots.admit_waiting();
+        }
+    }
+}
+
+struct QueuePlace {
+    receiver: oneshot::Receiver<SlotGuard>,
+    _queued: QueuedGuard,
+}
+
+struct QueuedGuard(Arc<Slots>);
+
+impl Drop for QueuedGuard {
+    fn drop(&mut self) {
+        self.0.queued.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Future for QueuePlace {
+    type Output = Result<SlotGuard, oneshot::error::RecvError>;
+
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
+        std::pin::Pin::new(&mut self.receiver).poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn gives_no_more_slots_than_there_are() {
+        let slots = Slots::new(2, 0);
+        let first = slots.acquire(LONG).await.unwrap();
+        let _second = slots.acquire(LONG).await.unwrap();
+        assert_eq!(slots.acquire(LONG).await.unwrap_err(), NoSlot { inflight: 2, queued: 0 });
+        drop(first);
+        assert!(slots.acquire(LONG).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_queue_is_served_in_order() {
+        let slots = Slots::new(1, 8);
+        let held = slots.acquire(LONG).await.unwrap();
+        let (order, mut served) = tokio::sync::mpsc::unbounded_channel();
+        for at in 0..3 {
+            let (waiting, sender) = (Arc::clone(&slots), order.clone());
+            tokio::spawn(async move {
+                let _guard = waiting.acquire(LONG).await.unwrap();
+                sender.send(at).unwrap();
+            });
+            while slots.queued() <= at {
+                tokio::task::yield_now().await;
+            }
+        }
+        drop(held);
+        for at in 0..3 {
+            assert_eq!(served.recv().await, Some(at));
+        }
+    }
+
+    #[tokio::test]
+    async fn more_slots_admit_the_queue_and_fewer_end_nobody() {
+        let slots = Slots::new(0, 8);
+        let waiting = tokio::spawn({
+            let slots = Arc::clone(&slots);
+            async move { slots.acquire(LONG).await.map(|_| ()) }
+        });
+        while slots.queued() == 0 {
+            tokio::task::yield_now().await;
+        }
+        slots.resize(1);
+        assert_eq!(waiting.await.unwrap(), Ok(()));
+        let held = slots.acquire(LONG).await.unwrap();
+        slots.resize(0);
+        assert_eq!(slots.busy(), 1);
+        drop(held);
+        assert_eq!(slots.busy(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_is_too_long_is_refused_and_leaves_the_queue() {
+        let slots = Slots::new(0, 1);
+        assert!(slots.acquire(Duration::from_secs(1)).await.is_err());
+        assert_eq!(slots.queued(), 0);
+        // Its place in the list does not count against the next.
+        assert!(slots.acquire(Duration::from_secs(1)).await.is_err());
+        slots.resize(1);
+        assert!(slots.acquire(LONG).await.is_ok());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_slot_is_lost_under_contention() {
+        let slots = Slots::new(3, 10_000);
+        let tasks = (0..200).map(|at| {
+            let slots = Arc::clone(&slots);
+            tokio::spawn(async move {
+                for _ in 0..50 {
+                    // Every third gives up early, so that abandoned places are met too.
+                    let wait = if at % 3 == 0 { Duration::from_micros(50) } else { LONG };
+                    let guard = slots.acquire(wait).await;
+                    assert!(slots.busy() <= 3);
+                    tokio::task::yield_now().await;
+                    drop(guard);
+                }
+            })
+        });
+        for task in tasks.collect::<Vec<_>>() {
+            task.await.unwrap();
+        }
+        assert_eq!((slots.busy(), slots.queued()), (0, 0));
+        assert!(slots.acquire(LONG).await.is_ok());
+    }
+}

@@ -1,0 +1,407 @@
+//! The provider: what is deployed, and how an invocation finds its way.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use bramble_provider::quantity::format_bytes;
+use bramble_provider::{
+    Body, Digest, FunctionName, FunctionSpec, FunctionStatus, Invocation, LogQuery, Provider, ProviderError,
+    Replicas, Runtime, Scale, spec,
+};
+use bytes::Bytes;
+use http::Response;
+use http::header::CONTENT_TYPE;
+use parking_lot::Mutex;
+use wasmtime::Engine;
+
+use crate::code::Code;
+use crate::command_component;
+use crate::config::HostConfig;
+use crate::engine::{self, EngineInfo};
+use crate::epoch::EpochTicker;
+use crate::error::HostError;
+use crate::function::{Admitted, Function};
+use crate::function_log::{FunctionLog, HostLogs, LineWriter};
+use crate::guest::{CommandGuest, Common, ComponentGuest};
+use crate::http_guest::{self, Answering};
+use crate::input::Input;
+use crate::library::Library;
+use crate::memory::MemoryMeter;
+use crate::metrics::HostMetrics;
+use crate::module_store::ModuleInfo;
+use crate::output::Output;
+use crate::respond::Responding;
+use crate::revision::Revision;
+use crate::run::{self, GuestRun};
+use crate::secrets::clear_views;
+use crate::slots::Slots;
+use crate::stderr::Stderr;
+
+/// Invocations that may wait for the host when all functions together fill the pool.
+const HOST_QUEUE_LIMIT: u32 = 65_536;
+
+/// Slots of one function, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SlotCounts {
+    /// Slots there are to be.
+    pub desired: u32,
+    /// Slots with an invocation in them.
+    pub busy: u32,
+    /// Invocations waiting for one.
+    pub queued: u32,
+    /// Whether the code is in memory.
+    pub loaded: bool,
+}
+
+/// Runs wasm functions inside this process.
+///
+/// Lookups read a snapshot and take no lock; only deploying and removing write.
+#[derive(Debug)]
+pub struct WasmProvider {
+    config: HostConfig,
+    engine: Engine,
+    info: EngineInfo,
+    library: Library,
+    metrics: Arc<HostMetrics>,
+    functions: ArcSwap<HashMap<FunctionName, Arc<Function>>>,
+    /// Held while the map is replaced.
+    writing: Mutex<()>,
+    host_slots: Arc<Slots>,
+    _ticker: EpochTicker,
+}
+
+impl WasmProvider {
+    /// Opens the data directory, sizes the engine, starts its clock and registers the host's metrics.
+    ///
+    /// Blocks on files; call it before the server runs.
+    ///
+    /// # Errors
+    /// [`HostError`] when a directory cannot be made, the engine cannot run here, or a metric is registered twice.
+    pub fn open(config: HostConfig, registry: &prometheus::Registry) -> Result<Self, HostError> {
+        let (engine, info) = engine::build(&config)?;
+        match &info.reason {
+            None => tracing::info!(allocator = info.allocator, slots = info.slots, "wasm engine ready"),
+            Some(reason) => {
+                tracing::warn!(
+                    allocator = info.allocator,
+                    slots = info.slots,
+                    wanted = info.slots_wanted,
+                    reason,
+                    "wasm engine is smaller than asked for"
+                );
+            }
+        }
+        clear_views(&config.data_dir.join("views"));
+        let metrics = HostMetrics::register(registry, &engine, &info)?;
+        Ok(Self {
+            library: Library::open(&engine, &engine::fingerprint(&engine), &config)?,
+            metrics: Arc::new(metrics),
+            functions: ArcSwap::default(),
+            writing: Mutex::new(()),
+            host_slots: Slots::new(info.slots, HOST_QUEUE_LIMIT),
+            _ticker: EpochTicker::start(&engine).map_err(HostError::Thread)?,
+            engine,
+            info,
+            config,
+        })
+    }
+
+    /// Checks, compiles and stores a module. Idempotent: the same bytes again cost a hash.
+    ///
+    /// # Errors
+    /// [`ProviderError::InvalidModule`], [`ProviderError::ModuleTooLarge`], [`ProviderError::OutOfStorage`].
+    pub async fn put_module(&self, wasm: Bytes) -> Result<ModuleInfo, ProviderError> {
+        self.library.put(wasm).await
+    }
+
+    /// What is stored under a digest.
+    ///
+    /// # Errors
+    /// [`ProviderError::UnknownModule`].
+    pub async fn module(&self, digest: Digest) -> Result<ModuleInfo, ProviderError> {
+        self.library.info(digest).await
+    }
+
+    /// Every stored module.
+    ///
+    /// # Errors
+    /// [`ProviderError::Internal`] when the directory cannot be read.
+    pub async fn modules(&self) -> Result<Vec<ModuleInfo>, ProviderError> {
+        self.library.list().await
+    }
+
+    /// Forgets a module.
+    ///
+    /// # Errors
+    /// [`ProviderError::UnknownModule`], and [`ProviderError::ModuleInUse`] while a function needs it.
+    pub async fn remove_module(&self, digest: Digest) -> Result<(), ProviderError> {
+        let functions = self.functions.load_full();
+        if let Some(function) = functions.values().find(|function| function.revision.load().digest == digest)
+        {
+            return Err(ProviderError::ModuleInUse { digest, function: function.name.clone() });
+        }
+        self.library.remove(digest).await
+    }
+
+    /// What the engine settled on.
+    pub fn engine_info(&self) -> &EngineInfo {
+        &self.info
+    }
+
+    /// The slots of a function, without waiting.
+    pub fn slots(&self, name: &FunctionName) -> Option<SlotCounts> {
+        self.functions.load().get(name).map(|function| SlotCounts {
+            desired: function.slots.desired(),
+            busy: function.slots.busy(),
+            queued: function.slots.queued(),
+            loaded: function.revision.load().code().is_some(),
+        })
+    }
+
+    /// Takes up functions at start-up without loading their code, which the first invocation does.
+    ///
+    /// Answers those that cannot be taken up, and why. Blocks on files.
+    pub fn restore(&self, specs: Vec<(FunctionSpec, u32)>) -> Vec<(FunctionName, ProviderError)> {
+        let mut functions = HashMap::clone(&self.functions.load());
+        let mut refused = Vec::new();
+        for (spec, desired) in specs {
+            let name = spec.name.clone();
+            let made = digest_in(&spec).and_then(|digest| {
+                let info = self.library.info_blocking(digest)?;
+                let log = FunctionLog::new(name.clone(), self.config.log_bytes);
+                Revision::new(spec, digest, info.kind, &self.config, log)
+            });
+            match made {
+                Ok(revision) => {
+                    functions.insert(name, self.new_function(revision, desired));
+                }
+                Err(error) => refused.push((name, error)),
+            }
+        }
+        let _writing = self.writing.lock();
+        self.functions.store(Arc::new(functions));
+        refused
+    }
+
+    fn new_function(&self, revision: Revision, desired: u32) -> Arc<Function> {
+        Arc::new(Function {
+            name: revision.name.clone(),
+            slots: Slots::new(desired, self.config.queue_limit),
+            log: Arc::clone(revision.log()),
+            revision: ArcSwap::from_pointee(revision),
+        })
+    }
+
+    fn function(&self, name: &FunctionName) -> Result<Arc<Function>, ProviderError> {
+        let found = self.functions.load().get(name).map(Arc::clone);
+        found.ok_or_else(|| ProviderError::UnknownFunction(name.clone()))
+    }
+
+    fn publish(&self, revision: Revision, desired: u32) {
+        let _writing = self.writing.lock();
+        let current = self.functions.load();
+        if let Some(function) = current.get(&revision.name) {
+            function.revision.store(Arc::new(revision));
+            function.slots.resize(desired);
+            function.unload_if_unused();
+            return;
+        }
+        let mut functions = HashMap::clone(&current);
+        functions.insert(revision.name.clone(), self.new_function(revision, desired));
+        self.functions.store(Arc::new(functions));
+    }
+
+    /// The code of a revision, loaded once however many wait for it.
+    async fn code(&self, revision: &Revision) -> Result<Arc<Code>, ProviderError> {
+        if let Some(code) = revision.code() {
+            return Ok(code);
+        }
+        let started = Instant::now();
+        let _loading = revision.loading.lock().await;
+        let code = match revision.code() {
+            Some(code) => code,
+            None => {
+                let code = self.library.code(revision.digest, revision.kind).await?;
+                revision.set_code(Some(Arc::clone(&code)));
+                code
+            }
+        };
+        self.metrics.cold_start(revision.name.as_str(), started.elapsed());
+        Ok(code)
+    }
+
+    async fn run(
+        &self,
+        mut invocation: Invocation,
+        revision: Arc<Revision>,
+        code: Arc<Code>,
+        admitted: Admitted,
+    ) -> Result<Response<Body>, ProviderError> {
+        let body = std::mem::take(&mut invocation.body);
+        let timeout = revision.settings.exec_timeout;
+        let request_type = invocation.request.headers.get(CONTENT_TYPE).cloned();
+        let output = Output::new(revision.max_output_bytes);
+        let stderr = match revision.settings.combine_output {
+            true => Stderr::Joined(output.clone()),
+            false => {
+                let log = Arc::clone(revision.log());
+                Stderr::Log(Arc::new(Mutex::new(LineWriter::new(log, invocation.call_id.clone()))))
+            }
+        };
+        let http = matches!(*code, Code::HttpComponent(_));
+        let (input, http_body) =
+            if http { (Input::new(Body::empty()), body) } else { (Input::new(body), Body::empty()) };
+        let common = Common {
+            revision: Arc::clone(&revision),
+            input: input.clone(),
+            output: output.clone(),
+            stderr,
+            meter: MemoryMeter::new(revision.memory_bytes),
+            invocation,
+        };
+        let (engine, metrics) = (self.engine.clone(), Arc::clone(&self.metrics));
+        let run = match &*code {
+            Code::Command(command) => {
+                let guest = CommandGuest::new(common, command.memory.clone());
+                let running = async move {
+                    match &*code {
+                        Code::Command(command) => run::command(engine, command, guest, metrics).await,
+                        Code::CommandComponent(_) | Code::HttpComponent(_) => unreachable!("matched above"),
+                    }
+                };
+                GuestRun::new(running, timeout)
+            }
+            Code::CommandComponent(command) => {
+                let (command, guest) = (command.clone(), ComponentGuest::new(common));
+                let running = async move { command_component::run(engine, &command, guest, metrics).await };
+                GuestRun::new(running, timeout)
+            }
+            Code::HttpComponent(proxy) => {
+                let (proxy, guest) = (proxy.clone(), ComponentGuest::new(common));
+                let (sender, answer) = tokio::sync::oneshot::channel();
+                let running = async move {
+                    http_guest::handle(engine, &proxy, guest, http_body, sender, metrics).await
+                };
+                let run = GuestRun::new(running, timeout);
+                return Answering { run, answer, revision, admitted }.response().await;
+            }
+        };
+        Responding { run, input, output, revision, request_type, admitted }.response().await
+    }
+}
+
+impl Scale for WasmProvider {
+    async fn replicas(&self, name: &FunctionName) -> Result<Replicas, ProviderError> {
+        Ok(self.function(name)?.replicas())
+    }
+
+    async fn scale(&self, name: &FunctionName, desired: u32) -> Result<(), ProviderError> {
+        let function = self.function(name)?;
+        function.slots.resize(desired);
+        function.unload_if_unused();
+        Ok(())
+    }
+}
+
+impl Provider for WasmProvider {
+    type Logs = HostLogs;
+
+    async fn deploy(&self, spec: &FunctionSpec, desired: u32) -> Result<(), ProviderError> {
+        spec.validate()?;
+        let digest = digest_in(spec)?;
+        let info = self.library.info(digest).await?;
+        let current = self.functions.load().get(&spec.name).map(Arc::clone);
+        if let Some(function) = &current
+            && function.revision.load().spec == *spec
+        {
+            return self.scale(&spec.name, desired).await;
+        }
+        let log = match &current {
+            Some(function) => Arc::clone(&function.log),
+            None => FunctionLog::new(spec.name.clone(), self.config.log_bytes),
+        };
+        let (spec, config) = (spec.clone(), self.config.clone());
+        let revision =
+            tokio::task::spawn_blocking(move || Revision::new(spec, digest, info.kind, &config, log))
+                .await
+                .map_err(|error| ProviderError::internal("preparing a revision", error))??;
+        let code = self.library.code(digest, info.kind).await?;
+        check_memory(&code, revision.memory_bytes)?;
+        revision.set_code((desired > 0).then_some(code));
+        self.publish(revision, desired);
+        Ok(())
+    }
+
+    async fn remove(&self, name: &FunctionName) -> Result<(), ProviderError> {
+        let _writing = self.writing.lock();
+        let mut functions = HashMap::clone(&self.functions.load());
+        if let Some(function) = functions.remove(name) {
+            self.functions.store(Arc::new(functions));
+            function.log.close();
+            self.metrics.forget(name.as_str());
+        }
+        Ok(())
+    }
+
+    async fn status(&self, name: &FunctionName) -> Result<FunctionStatus, ProviderError> {
+        let function = self.function(name)?;
+        Ok(FunctionStatus {
+            runtime: Runtime::Wasm,
+            replicas: function.replicas(),
+            inflight: function.slots.busy(),
+            queued: function.slots.queued(),
+            memory_bytes: None,
+            reason: None,
+        })
+    }
+
+    async fn list(&self) -> Result<Vec<FunctionName>, ProviderError> {
+        Ok(self.functions.load().keys().cloned().collect())
+    }
+
+    async fn invoke(
+        &self,
+        name: &FunctionName,
+        invocation: Invocation,
+    ) -> Result<Response<Body>, ProviderError> {
+        let function = self.function(name)?;
+        let admitted = function.admit(&self.host_slots, self.config.queue_wait).await?;
+        let revision = function.revision.load_full();
+        let code = self.code(&revision).await?;
+        self.run(invocation, revision, code, admitted).await
+    }
+
+    async fn logs(&self, name: &FunctionName, query: LogQuery) -> Result<HostLogs, ProviderError> {
+        Ok(self.function(name)?.log.read(query))
+    }
+}
+
+fn digest_in(spec: &FunctionSpec) -> Result<Digest, ProviderError> {
+    match &spec.code {
+        spec::Code::Module(digest) | spec::Code::Hybrid { module: digest, .. } => Ok(*digest),
+        spec::Code::Image(image) => Err(ProviderError::InvalidSpec {
+            field: "image".to_owned(),
+            reason: format!("{image:?} is a container image, not a module"),
+        }),
+    }
+}
+
+/// Refuses a limit below what the module starts with: every invocation would fail.
+fn check_memory(code: &Code, limit_bytes: u64) -> Result<(), ProviderError> {
+    let Code::Command(command) = code else { return Ok(()) };
+    let memory = command.pre.module().get_export("memory").and_then(|ty| ty.memory().cloned());
+    let initial = memory.map_or(0, |memory| memory.minimum() * memory.page_size());
+    if initial <= limit_bytes {
+        return Ok(());
+    }
+    Err(ProviderError::InvalidSpec {
+        field: "limits.memory".to_owned(),
+        reason: format!(
+            "the module starts with {}, above the limit of {}",
+            format_bytes(initial),
+            format_bytes(limit_bytes)
+        ),
+    })
+}
