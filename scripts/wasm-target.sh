@@ -117,8 +117,10 @@ use_earlier_toolchain() {
 }
 
 make_toolchain_from_sources() {
-    command -v apt-get >/dev/null && command -v dpkg >/dev/null || fail "no way is left to get $target." \
-        "With rustup: \`rustup target add $target\`. Else put a rustc with that target in PATH"
+    if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
+        fail "no way is left to get $target. With rustup: \`rustup target add $target\`." \
+            "Else put a rustc with that target in PATH"
+    fi
     command -v cargo >/dev/null || fail "building std needs cargo in PATH: see https://rustup.rs"
 
     # Left by runs that were cut short; the lock says that none is going on.
@@ -151,7 +153,7 @@ apt() {
 }
 
 fetch_packages() {
-    local log=$work/apt/log packages version std llvm
+    local log=$work/apt/log version std llvm deb packages
     mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial" "$work/apt/debs" "$work/out/debian"
     say "reading Debian's package lists"
     # A hook of the machine's may fail without root; whether the lists are there is seen right below.
@@ -164,9 +166,10 @@ fetch_packages() {
 
     std=$(dependency_of libstd-rust-web-dev 'libstd-rust-web-[0-9.]*')
     llvm=$(dependency_of "$std" 'libllvm[0-9]*')
-    packages="rustc-web rust-web-src $std libstd-rust-web-dev $llvm wasi-libc $(missing_dependencies "$llvm")"
-    say "downloading" $packages
-    (cd "$work/apt/debs" && apt apt-get download $packages) >>"$log" 2>&1 ||
+    packages=(rustc-web rust-web-src "$std" libstd-rust-web-dev "$llvm" wasi-libc)
+    mapfile -t -O "${#packages[@]}" packages < <(missing_dependencies "$llvm")
+    say "downloading ${packages[*]}"
+    (cd "$work/apt/debs" && apt apt-get download "${packages[@]}") >>"$log" 2>&1 ||
         { tail -n 5 "$log" >&2 && fail "could not download the packages"; }
     for deb in "$work"/apt/debs/*.deb; do dpkg -x "$deb" "$work/out/debian"; done
     rm -rf "$work/apt/debs" "$work/out/debian/usr/share"
@@ -225,7 +228,7 @@ link_linker() {
 # cargo's -Zbuild-std makes std for a crate; what it made for an empty crate is the sysroot.
 build_std() {
     local out=$work/out src host lib
-    src=$(echo "$out"/debian/usr/lib/rustlib/src)
+    src=$out/debian/usr/lib/rustlib/src
     host=$("$out/bin/rustc" -vV | sed -n 's/^host: //p')
     lib=$out/lib/rustlib/$target/lib
     mkdir -p "$lib/self-contained" "$out/lib/rustlib/$host" "$work/empty/src"
