@@ -1,0 +1,233 @@
+//! One request and its process: stdin is fed, stderr is logged and the clock is watched while stdout is read.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::ExitStatus;
+
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe;
+use tokio::time::{Instant, sleep_until};
+
+use super::launcher::Started;
+use super::stdin::{Feed, FeedEnd, Input};
+use crate::config::Timeouts;
+use crate::log::{LineLog, LineStyle};
+use crate::process::Process;
+
+/// Most that one read takes.
+pub(crate) const CHUNK_BYTES: usize = 64 << 10;
+
+/// Why a run was given up. Its process group is killed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// `exec_timeout` passed.
+    ExecTimeout,
+    /// `write_timeout` passed.
+    WriteTimeout,
+    /// The client did not send its body in time.
+    ReadTimeout,
+    /// The client broke off while it sent its body.
+    Broken(hyper::Error),
+    /// The watchdog could not read a pipe or wait for the process.
+    Io(io::Error),
+}
+
+/// The instants at which a run is given up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    exec: Option<Instant>,
+    write: Option<Instant>,
+    read: Option<Instant>,
+}
+
+impl Limits {
+    /// The limits of a request whose head was read at `started`.
+    pub(crate) fn of(timeouts: &Timeouts, started: Instant) -> Self {
+        let after = |timeout| started + timeout;
+        Self {
+            exec: timeouts.exec.map(after),
+            write: timeouts.write.map(after),
+            read: timeouts.read.map(after),
+        }
+    }
+
+    /// Waits for the earlier of `exec_timeout` and `write_timeout`.
+    pub(crate) async fn passed(self) -> Failure {
+        match (self.exec, self.write) {
+            (None, None) => std::future::pending().await,
+            (Some(exec), write) if write.is_none_or(|write| exec <= write) => {
+                sleep_until(exec).await;
+                Failure::ExecTimeout
+            }
+            (_, Some(write)) => {
+                sleep_until(write).await;
+                Failure::WriteTimeout
+            }
+            (Some(_), None) => unreachable!("the arm before takes it"),
+        }
+    }
+}
+
+/// A running process that answers a request. Dropping it kills the process group.
+pub(crate) struct Exchange {
+    process: Process,
+    stdout: pipe::Receiver,
+    side: Side,
+}
+
+/// What goes on beside the reading of stdout.
+struct Side {
+    feed: Option<Feed>,
+    stderr: Option<ErrorLog>,
+    limits: Limits,
+}
+
+/// Stderr on its way to the log.
+struct ErrorLog {
+    pipe: pipe::Receiver,
+    log: LineLog,
+    buffer: BytesMut,
+}
+
+impl Exchange {
+    /// Connects a started process with a request's body. An `input` that was written already is `None`.
+    ///
+    /// # Errors
+    /// The pipes cannot be watched.
+    pub(crate) fn begin(
+        started: Started,
+        input: Option<Input>,
+        limits: Limits,
+        style: LineStyle,
+    ) -> io::Result<Self> {
+        let feed = match (started.stdin, input) {
+            (Some(stdin), Some(input)) => {
+                rustix::io::ioctl_fionbio(&stdin, true)?;
+                let stdin = pipe::Sender::from_owned_fd_unchecked(stdin)?;
+                Some(Box::pin(input.feed(stdin, limits.read)) as Feed)
+            }
+            _ => None,
+        };
+        let stderr = started.stderr.map(|pipe| ErrorLog::new(pipe, style)).transpose()?;
+        let stdout = receiver(started.stdout)?;
+        Ok(Self { process: started.process, stdout, side: Side { feed, stderr, limits } })
+    }
+
+    /// Reads what comes next from stdout behind what is in `buffer`; 0 at its end. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// [`Failure`] when the run is to be given up.
+    pub(crate) async fn read(&mut self, buffer: &mut BytesMut) -> Result<usize, Failure> {
+        tokio::select! {
+            biased;
+            count = self.stdout.read_buf(buffer) => count.map_err(Failure::Io),
+            failure = self.side.attend() => Err(failure),
+        }
+    }
+
+    /// Waits for the process to exit, after stdout has ended.
+    ///
+    /// # Errors
+    /// [`Failure`] when the run is to be given up.
+    pub(crate) async fn finish(mut self) -> Result<ExitStatus, Failure> {
+        let status = tokio::select! {
+            biased;
+            status = self.process.wait() => status.map_err(Failure::Io)?,
+            failure = self.side.attend() => return Err(failure),
+        };
+        if let Some(stderr) = &mut self.side.stderr {
+            stderr.log_rest();
+        }
+        Ok(status)
+    }
+
+    /// Feeds stdin and logs stderr until the run is to be given up.
+    pub(crate) async fn attend(&mut self) -> Failure {
+        self.side.attend().await
+    }
+}
+
+impl Side {
+    async fn attend(&mut self) -> Failure {
+        let passed = self.limits.passed();
+        tokio::pin!(passed);
+        loop {
+            tokio::select! {
+                biased;
+                end = poll_feed(&mut self.feed), if self.feed.is_some() => {
+                    self.feed = None;
+                    match end {
+                        FeedEnd::Done => {}
+                        FeedEnd::ReadTimeout => return Failure::ReadTimeout,
+                        FeedEnd::Broken(error) => return Failure::Broken(error),
+                    }
+                }
+                open = poll_stderr(&mut self.stderr), if self.stderr.is_some() => {
+                    if !open {
+                        self.stderr = None;
+                    }
+                }
+                failure = &mut passed => return failure,
+            }
+        }
+    }
+}
+
+impl Drop for Side {
+    /// A body that is not read to its end would make the server close the connection under the response.
+    fn drop(&mut self) {
+        if let (Some(feed), Ok(runtime)) = (self.feed.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(feed);
+        }
+    }
+}
+
+/// A pipe to read, known to be one: tokio's own check costs three more system calls per request.
+fn receiver(pipe: OwnedFd) -> io::Result<pipe::Receiver> {
+    rustix::io::ioctl_fionbio(&pipe, true)?;
+    pipe::Receiver::from_owned_fd_unchecked(pipe)
+}
+
+async fn poll_feed(feed: &mut Option<Feed>) -> FeedEnd {
+    match feed {
+        Some(feed) => feed.await,
+        None => FeedEnd::Done,
+    }
+}
+
+/// Logs the next piece of stderr; false at its end.
+async fn poll_stderr(stderr: &mut Option<ErrorLog>) -> bool {
+    match stderr {
+        Some(stderr) => stderr.log_next().await,
+        None => false,
+    }
+}
+
+impl ErrorLog {
+    fn new(pipe: OwnedFd, style: LineStyle) -> io::Result<Self> {
+        Ok(Self { pipe: receiver(pipe)?, log: LineLog::new("stderr: ", style), buffer: BytesMut::new() })
+    }
+
+    async fn log_next(&mut self) -> bool {
+        self.buffer.clear();
+        self.buffer.reserve(CHUNK_BYTES / 8);
+        let open = matches!(self.pipe.read_buf(&mut self.buffer).await, Ok(1..));
+        self.log.push(&self.buffer);
+        if !open {
+            self.log.finish();
+        }
+        open
+    }
+
+    /// Logs what is in the pipe, without waiting for a descendant that still holds it.
+    fn log_rest(&mut self) {
+        self.buffer.clear();
+        self.buffer.reserve(CHUNK_BYTES);
+        while let Ok(1..) = self.pipe.try_read_buf(&mut self.buffer) {
+            self.log.push(&self.buffer);
+            self.buffer.clear();
+        }
+        self.log.finish();
+    }
+}

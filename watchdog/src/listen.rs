@@ -1,0 +1,160 @@
+//! Listening sockets, and the connections that come from them.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::calls::Calls;
+use crate::config::Timeouts;
+use crate::log::log;
+use crate::payload::{Payload, plain};
+use crate::service::Service;
+
+/// Connections that the kernel keeps for us.
+const BACKLOG: u32 = 1_024;
+/// Most of a request's head, and of what is buffered of a body.
+const BUFFER_BYTES: usize = 64 << 10;
+/// File descriptors that a request may need: its connection, three pipes, a process.
+const FILES_PER_REQUEST: u64 = 6;
+/// Pause after a connection could not be taken: the process is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// Time for one request to the metrics.
+const METRICS_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Listens on `port` of every address, both of IPv6 and of IPv4.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn listen(port: u16) -> io::Result<TcpListener> {
+    let v6 = TcpSocket::new_v6().and_then(|socket| bind(socket, (Ipv6Addr::UNSPECIFIED, port).into()));
+    match v6 {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            // No IPv6 here.
+            bind(TcpSocket::new_v4()?, (Ipv4Addr::UNSPECIFIED, port).into())
+        }
+        listener => listener,
+    }
+}
+
+fn bind(socket: TcpSocket, address: SocketAddr) -> io::Result<TcpListener> {
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Takes connections until `stop`, and then those that the kernel has already accepted for us.
+///
+/// Each connection holds a clone of `open`.
+pub(crate) async fn accept(
+    listener: TcpListener,
+    service: Arc<Service>,
+    timeouts: Timeouts,
+    mut stop: watch::Receiver<bool>,
+    open: mpsc::Sender<()>,
+) {
+    let places = Arc::new(Semaphore::new(connections_max()));
+    let serve = |stream: TcpStream, stop: watch::Receiver<bool>, place| {
+        let (service, open) = (Arc::clone(&service), open.clone());
+        tokio::spawn(async move {
+            serve_connection(stream, service, timeouts, stop).await;
+            drop((open, place));
+        });
+    };
+    while !*stop.borrow() {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        tokio::select! {
+            _ = stop.changed() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => serve(stream, stop.clone(), Some(place)),
+                Err(error) => {
+                    log!("Cannot take a connection: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    // Closing the socket would reset what waits in its queue.
+    if let Ok(listener) = listener.into_std() {
+        while let Ok((stream, _)) = listener.accept() {
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                serve(stream, stop.clone(), None);
+            }
+        }
+    }
+}
+
+/// As many connections as there are file descriptors for.
+fn connections_max() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(files / FILES_PER_REQUEST).unwrap_or(usize::MAX).clamp(16, 8_192)
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    service: Arc<Service>,
+    timeouts: Timeouts,
+    mut stop: watch::Receiver<bool>,
+) {
+    // Neither failure makes the connection worse than it was.
+    let _ = stream.set_nodelay(true);
+    if let Some(millis) = timeouts.write.and_then(|timeout| u32::try_from(timeout.as_millis()).ok()) {
+        // A client that takes nothing for so long is gone.
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, millis);
+    }
+    let answer = service_fn(move |request| Arc::clone(&service).answer(request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(timeouts.read)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), answer)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    tokio::select! {
+        // A failure is the client's: it left, or spoke something else than HTTP.
+        _ = connection.as_mut() => return,
+        _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+/// Serves the metrics for as long as the watchdog runs.
+pub(crate) async fn serve_metrics(listener: TcpListener, calls: Arc<Calls>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let calls = Arc::clone(&calls);
+        tokio::spawn(async move {
+            let answer = service_fn(|request| {
+                let response = metrics(&request, &calls);
+                async move { Ok::<_, std::convert::Infallible>(response) }
+            });
+            let _ = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(METRICS_TIMEOUT)
+                .max_buf_size(BUFFER_BYTES)
+                .serve_connection(TokioIo::new(stream), answer)
+                .await;
+        });
+    }
+}
+
+fn metrics<B>(request: &Request<B>, calls: &Calls) -> Response<Payload> {
+    match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/metrics") => plain(StatusCode::OK, calls.metrics().render()),
+        (_, "/metrics") => plain(StatusCode::METHOD_NOT_ALLOWED, ""),
+        _ => plain(StatusCode::NOT_FOUND, "404 page not found\n"),
+    }
+}

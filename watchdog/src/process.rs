@@ -1,0 +1,233 @@
+//! A child process in a process group of its own: started, watched, and never left behind.
+//!
+//! The property that holds: a [`Process`] that is dropped is killed with its whole group and reaped.
+//! The group is only signalled while its leader is not reaped, so its number cannot belong to others.
+
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, waitpgid};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::program::{Program, SpawnError};
+
+/// A running child and its process group.
+#[derive(Debug)]
+pub(crate) struct Process {
+    /// `None` once it is reaped.
+    child: Option<Child>,
+    group: Pid,
+    orphans: Arc<Orphans>,
+}
+
+impl Process {
+    /// Starts `program`. Blocks until the new program is loaded (about 0.1 ms): `posix_spawn` waits for it.
+    ///
+    /// # Errors
+    /// [`SpawnError`] with the status and the words for the client.
+    pub(crate) fn start(
+        program: &Program,
+        variables: impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
+        [stdin, stdout, stderr]: [Stdio; 3],
+        orphans: &Arc<Orphans>,
+    ) -> Result<Self, SpawnError> {
+        let path = program.find()?;
+        let mut command = Command::new(path);
+        // No `pre_exec`, no name to search for: the standard library then uses `posix_spawn`.
+        command.arg0(program.name()).args(program.arguments()).process_group(0);
+        command.envs(variables).stdin(stdin).stdout(stdout).stderr(stderr);
+        let child = command.spawn().map_err(|error| SpawnError::explain(program.name(), path, &error))?;
+        let group = Pid::from_child(&child);
+        Ok(Self { child: Some(child), group, orphans: Arc::clone(orphans) })
+    }
+
+    /// Sends `signal` to the whole group, unless its leader is reaped.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if self.child.is_some() {
+            // The only failure is that nobody is left in it.
+            let _ = kill_process_group(self.group, signal);
+        }
+    }
+
+    /// Kills the whole group: the child and every descendant that did not leave the group.
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// The exit status, if it exited; reaps it then.
+    ///
+    /// # Errors
+    /// What `waitpid` says.
+    pub(crate) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        let Some(child) = &mut self.child else { return Ok(None) };
+        let status = child.try_wait()?;
+        if status.is_some() {
+            self.child = None;
+            self.orphans.reap(self.group);
+        }
+        Ok(status)
+    }
+
+    /// Waits for the exit and reaps it. Dropping the future only stops waiting.
+    ///
+    /// # Errors
+    /// What `waitpid` or `epoll` say.
+    pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
+        if let Some(status) = self.try_wait()? {
+            return Ok(status);
+        }
+        let Ok(pidfd) = pidfd_open(self.group, PidfdFlags::NONBLOCK) else {
+            return self.poll_for_exit().await;
+        };
+        #[expect(deprecated, reason = "unsound for what can give its descriptor away; an OwnedFd cannot")]
+        let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE)?;
+        loop {
+            let mut ready = pidfd.readable().await?;
+            if let Some(status) = self.try_wait()? {
+                return Ok(status);
+            }
+            ready.clear_ready();
+        }
+    }
+
+    /// For kernels before 5.3 and sandboxes without `pidfd_open`.
+    async fn poll_for_exit(&mut self) -> io::Result<ExitStatus> {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            if let Some(status) = self.try_wait()? {
+                return Ok(status);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits for a killed process, whatever happens; an error must not lead back to [`Drop`].
+    async fn reap(mut self) {
+        let _ = self.wait().await;
+        drop(self.child.take());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.child.is_none() {
+            return;
+        }
+        self.kill();
+        // A killed process is gone within milliseconds, and is then reaped beside the requests. Without
+        // a runtime the watchdog itself is about to exit.
+        if !matches!(self.try_wait(), Ok(Some(_)))
+            && let (Some(child), Ok(runtime)) = (self.child.take(), tokio::runtime::Handle::try_current())
+        {
+            let killed = Self { child: Some(child), group: self.group, orphans: Arc::clone(&self.orphans) };
+            runtime.spawn(killed.reap());
+        }
+    }
+}
+
+/// Reaps what a request's process left behind.
+///
+/// In a container the watchdog is process 1, and elsewhere a subreaper: descendants whose parent
+/// exited become its children, and stay zombies until it waits for them. They are found by their
+/// group, so one that made a group of its own is not found.
+#[derive(Debug, Default)]
+pub(crate) struct Orphans {
+    /// Groups whose leader is reaped and that still had living members.
+    lingering: Mutex<Vec<Pid>>,
+}
+
+impl Orphans {
+    /// Groups that are remembered at most; beyond it the oldest is forgotten.
+    const LINGERING_MAX: usize = 4_096;
+
+    /// Adopts orphans from now on.
+    pub(crate) fn adopt() -> Arc<Self> {
+        // Where the kernel refuses, orphans go to process 1, which reaps them.
+        let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+        Arc::default()
+    }
+
+    /// Reaps the dead of `group`, whose leader is reaped, and of the groups that lingered before.
+    fn reap(&self, group: Pid) {
+        let lingers = reap_group(group);
+        let mut lingering = self.lingering.lock();
+        lingering.retain(|group| reap_group(*group));
+        if lingers {
+            if lingering.len() == Self::LINGERING_MAX {
+                lingering.remove(0);
+            }
+            lingering.push(group);
+        }
+    }
+}
+
+/// Reaps the dead of a group; true when living ones are left.
+fn reap_group(group: Pid) -> bool {
+    loop {
+        match waitpgid(group, WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+}
+
+/// An exit status in Go's words, which clients of the classic watchdog know.
+pub(crate) fn describe(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt as _;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => {
+            let core = if status.core_dumped() { " (core dumped)" } else { "" };
+            format!("signal: {}{core}", signal_name(signal))
+        }
+        (None, None) => "unknown exit status".to_owned(),
+    }
+}
+
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        1 => "hangup",
+        2 => "interrupt",
+        3 => "quit",
+        4 => "illegal instruction",
+        5 => "trace/breakpoint trap",
+        6 => "aborted",
+        7 => "bus error",
+        8 => "floating point exception",
+        9 => "killed",
+        10 => "user defined signal 1",
+        11 => "segmentation fault",
+        12 => "user defined signal 2",
+        13 => "broken pipe",
+        14 => "alarm clock",
+        15 => "terminated",
+        other => return format!("signal {other}"),
+    };
+    name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt as _;
+
+    #[test]
+    fn describes_an_exit_in_gos_words() {
+        for (raw, text) in [
+            (3 << 8, "exit status 3"),
+            (0, "exit status 0"),
+            (9, "signal: killed"),
+            (11 | 0x80, "signal: segmentation fault (core dumped)"),
+            (40, "signal: signal 40"),
+        ] {
+            assert_eq!(describe(ExitStatus::from_raw(raw)), text);
+        }
+    }
+}
