@@ -5,6 +5,7 @@
 //! The properties that must hold: desired state is stored before it is applied; what a provider
 //! refuses leaves the stored state as it was; two writes to one name happen one after the other.
 
+mod claims;
 mod collector;
 mod function;
 mod order;
@@ -24,9 +25,11 @@ use crate::error::GatewayError;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
 
+pub use claims::ModuleClaim;
 pub use function::{CLIENT_GONE, Function, Inflight};
 pub use providers::Providers;
 
+use claims::Claims;
 use order::WriteOrder;
 
 /// All functions at one instant. Replaced as a whole, never changed in place.
@@ -42,6 +45,7 @@ struct Inner {
     providers: Providers,
     metrics: Metrics,
     order: WriteOrder,
+    modules: Claims,
     /// Writes under way. They run as tasks of their own: a client that hangs up must not leave half
     /// a deployment.
     writes: TaskTracker,
@@ -101,6 +105,7 @@ impl Functions {
             providers: Providers::new(wasm),
             metrics: metrics.clone(),
             order: WriteOrder::default(),
+            modules: Claims::default(),
             writes: TaskTracker::new(),
             default_desired,
         })))
@@ -145,6 +150,24 @@ impl Functions {
     pub async fn deploy_module(&self, name: FunctionName, module: Digest) -> Result<Deployed, GatewayError> {
         let inner = self.0.clone();
         self.write(async move { inner.deploy(write::Change::Module { name, module }).await }).await
+    }
+
+    /// Keeps a module from being removed until the claim is dropped: for an upload that a deployment follows.
+    ///
+    /// # Errors
+    /// [`ProviderError::Unavailable`] while it is being removed.
+    pub fn claim_module(&self, module: Digest) -> Result<ModuleClaim, ProviderError> {
+        self.0.modules.using(module)
+    }
+
+    /// Forgets a module that no function is asked to run.
+    ///
+    /// # Errors
+    /// [`ProviderError::UnknownModule`], [`ProviderError::ModuleInUse`], and
+    /// [`ProviderError::Unavailable`] while it is being deployed.
+    pub async fn remove_module(&self, module: Digest) -> Result<(), ProviderError> {
+        let inner = self.0.clone();
+        self.write(async move { inner.remove_module(module).await }).await
     }
 
     /// Takes a function away, with its series. Running invocations finish.
@@ -228,3 +251,6 @@ impl fmt::Debug for Functions {
         f.debug_struct("Functions").field("functions", &self.0.snapshot.load().len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

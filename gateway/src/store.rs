@@ -200,4 +200,6 @@ impl fmt::Debug for Store {
 }
 
 #[cfg(test)]
+pub(crate) mod small_disk;
+#[cfg(test)]
 mod tests;

@@ -63,9 +63,9 @@ pub(super) async fn upload(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Module>), GatewayError> {
-    let (module, _) = modules::take(&gateway, &headers, body).await?;
-    gateway.functions.deploy_module(name, module.digest).await?;
-    Ok((StatusCode::ACCEPTED, Json(module.into())))
+    let taken = modules::take(&gateway, &headers, body).await?;
+    gateway.functions.deploy_module(name, taken.module.digest).await?;
+    Ok((StatusCode::ACCEPTED, Json(taken.module.into())))
 }
 
 /// 202; 404 when it is not there.

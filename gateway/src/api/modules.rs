@@ -18,6 +18,7 @@ use super::body;
 use super::extract::Tail;
 use super::wire::{Module, invalid};
 use crate::error::GatewayError;
+use crate::functions::ModuleClaim;
 use crate::state::Gateway;
 
 /// The type of an uploaded module.
@@ -39,8 +40,9 @@ pub(super) async fn upload(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Module>), GatewayError> {
-    let (module, status) = take(&gateway, &headers, body).await?;
-    Ok((status, Json(module.into())))
+    let taken = take(&gateway, &headers, body).await?;
+    let status = if taken.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(taken.module.into())))
 }
 
 /// 204; 404 when it is not stored, 409 while a function uses it.
@@ -49,23 +51,29 @@ pub(super) async fn remove(
     Tail(digest): Tail,
 ) -> Result<StatusCode, GatewayError> {
     let digest = Digest::parse(&digest).map_err(|error| invalid("digest", error))?;
-    gateway.wasm.remove_module(&digest).await?;
+    gateway.functions.remove_module(digest).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// An uploaded module that is stored now.
+pub(super) struct Taken {
+    pub(super) module: ModuleInfo,
+    is_new: bool,
+    /// Nobody can remove it before whoever uploaded it has done with it.
+    _claim: ModuleClaim,
+}
+
 /// Reads, checks and stores an uploaded module.
-pub(super) async fn take(
-    gateway: &Gateway,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<(ModuleInfo, StatusCode), GatewayError> {
+pub(super) async fn take(gateway: &Gateway, headers: &HeaderMap, body: Body) -> Result<Taken, GatewayError> {
     check_type(headers)?;
     let busy = GatewayError::Busy { what: "uploads" };
     let Ok(Ok(_permit)) = timeout(UPLOAD_WAIT, gateway.uploads.acquire()).await else { return Err(busy) };
     let bytes = body::module(body, gateway.config.wasm.max_module_bytes).await?;
-    let known = gateway.wasm.module(&digest(bytes.clone()).await?).is_ok();
+    let digest = digest(bytes.clone()).await?;
+    let claim = gateway.functions.claim_module(digest)?;
+    let is_new = gateway.wasm.module(digest).await.is_err();
     let module = gateway.wasm.put_module(bytes).await?;
-    Ok((module, if known { StatusCode::OK } else { StatusCode::CREATED }))
+    Ok(Taken { module, is_new, _claim: claim })
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), GatewayError> {

@@ -44,6 +44,7 @@ pub(super) async fn info(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
             "keep_resident_bytes": engine.keep_resident_bytes,
             "address_bits": engine.address_bits,
             "pagemap_scan": engine.pagemap_scan,
+            "reason": engine.reason,
         },
     }))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bramble_host::WasmProvider;
+use bramble_host::{SlotCounts, WasmProvider};
 use bramble_provider::Runtime;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
@@ -37,7 +37,7 @@ impl FunctionCollector {
         Ok(Self { snapshot, wasm, descriptions })
     }
 
-    fn slots(&self, function: &Function) -> Option<bramble_host::Slots> {
+    fn slots(&self, function: &Function) -> Option<SlotCounts> {
         match function.runtime {
             Runtime::Wasm | Runtime::Hybrid => self.wasm.slots(&function.spec.name),
             Runtime::Container => None,

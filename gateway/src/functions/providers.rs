@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bramble_host::WasmProvider;
 use bramble_provider::{
-    Code, FunctionName, FunctionSpec, FunctionStatus, LogQuery, LogStream, Provider, ProviderError, Replicas,
-    Runtime, Scale,
+    Body, Code, Digest, FunctionName, FunctionSpec, FunctionStatus, Invocation, LogQuery, LogStream,
+    Provider, ProviderError, Replicas, Runtime, Scale,
 };
 
 /// When a client may ask again for what this gateway cannot run: nothing changes before a restart.
@@ -24,9 +24,9 @@ impl Providers {
     }
 
     /// Refuses at once, before anything is stored, what is certain to be refused later.
-    pub(super) fn check(&self, spec: &FunctionSpec) -> Result<(), ProviderError> {
+    pub(super) async fn check(&self, spec: &FunctionSpec) -> Result<(), ProviderError> {
         match &spec.code {
-            Code::Module(digest) => self.wasm.module(digest).map(drop),
+            Code::Module(digest) => self.wasm.module(*digest).await.map(drop),
             Code::Image(_) | Code::Hybrid { .. } => Err(no_containers()),
         }
     }
@@ -44,6 +44,10 @@ impl Providers {
             // Nothing of it can be running, and a stored leftover must be removable.
             Runtime::Container | Runtime::Hybrid => Ok(()),
         }
+    }
+
+    pub(super) async fn remove_module(&self, module: Digest) -> Result<(), ProviderError> {
+        self.wasm.remove_module(module).await
     }
 
     pub(super) async fn scale(
@@ -92,6 +96,22 @@ impl Providers {
     ) -> Result<FunctionStatus, ProviderError> {
         match runtime {
             Runtime::Wasm => self.wasm.status(name).await,
+            Runtime::Container | Runtime::Hybrid => Err(no_containers()),
+        }
+    }
+
+    /// Runs one invocation. The hot path.
+    ///
+    /// # Errors
+    /// As [`Provider::invoke`].
+    pub(crate) async fn invoke(
+        &self,
+        runtime: Runtime,
+        name: &FunctionName,
+        invocation: Invocation,
+    ) -> Result<http::Response<Body>, ProviderError> {
+        match runtime {
+            Runtime::Wasm => self.wasm.invoke(name, invocation).await,
             Runtime::Container | Runtime::Hybrid => Err(no_containers()),
         }
     }

@@ -26,7 +26,8 @@ impl Inner {
         let current = self.get(change.name().as_str());
         let spec = change.onto(current.as_deref())?;
         spec.validate()?;
-        self.providers.check(&spec)?;
+        let _stays = module_of(&spec.code).map(|module| self.modules.using(module)).transpose()?;
+        self.providers.check(&spec).await?;
         let next = self.next(spec, current.as_deref())?;
         let settings = next.spec.settings()?;
 
@@ -67,6 +68,17 @@ impl Inner {
         self.change_snapshot(|functions| drop(functions.remove(name)));
         current.metrics().retire();
         Ok(())
+    }
+
+    pub(super) async fn remove_module(&self, module: Digest) -> Result<(), ProviderError> {
+        let _alone = self.modules.removing(module)?;
+        // Also what its provider could not take up again, which the provider itself does not know of.
+        let functions = self.snapshot.load_full();
+        if let Some(function) = functions.values().find(|f| module_of(&f.spec.code) == Some(module)) {
+            let function = function.spec.name.clone();
+            return Err(ProviderError::ModuleInUse { digest: module, function });
+        }
+        self.providers.remove_module(module).await
     }
 
     pub(super) async fn scale(&self, name: &FunctionName, desired: u32) -> Result<(), GatewayError> {
@@ -202,6 +214,13 @@ impl Change {
                 Ok(FunctionSpec { code, ..current.spec.clone() })
             }
         }
+    }
+}
+
+fn module_of(code: &Code) -> Option<Digest> {
+    match code {
+        Code::Module(module) | Code::Hybrid { module, .. } => Some(*module),
+        Code::Image(_) => None,
     }
 }
 

@@ -1,13 +1,10 @@
 //! The store against real files, a killed process and a disk that runs full.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use bramble_provider::{Code, Digest, FunctionSpec, ProviderError};
-use redb::StorageBackend;
-use redb::backends::InMemoryBackend;
-
+use super::small_disk::SmallDisk;
 use super::*;
+use bramble_provider::{Code, Digest, FunctionSpec, ProviderError};
 
 fn stored(name: &str, desired: u32) -> StoredFunction {
     let spec =
@@ -119,57 +116,19 @@ fn refuses_a_store_of_a_newer_version() {
     assert!(matches!(error, StoreError::Version { found, .. } if found == VERSION + 1), "{error:?}");
 }
 
-/// Memory that takes only so many bytes, as a full disk does.
-#[derive(Debug, Clone)]
-struct SmallDisk {
-    disk: Arc<InMemoryBackend>,
-    limit_bytes: Arc<AtomicU64>,
-}
-
-impl SmallDisk {
-    fn refuse_beyond(&self, end: u64) -> io::Result<()> {
-        if end > self.limit_bytes.load(Ordering::Relaxed) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        Ok(())
-    }
-}
-
-impl StorageBackend for SmallDisk {
-    fn len(&self) -> io::Result<u64> {
-        self.disk.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.disk.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.refuse_beyond(len)?;
-        self.disk.set_len(len)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.disk.sync_data()
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.refuse_beyond(offset + data.len() as u64)?;
-        self.disk.write(offset, data)
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_refuses_the_write_and_keeps_the_old_state() {
-    let limit_bytes = Arc::new(AtomicU64::new(u64::MAX));
-    let disk = SmallDisk { disk: Arc::default(), limit_bytes: limit_bytes.clone() };
-    let open = move || Builder::new().create_with_backend(disk.clone());
-    let store = Store::open_with("small disk".into(), open).unwrap();
+    let disk = SmallDisk::default();
+    let store = disk.store();
     store.put(&stored("a", 1), Keep::Durably).await.unwrap();
     for limit in [0, 4096, 64 << 10] {
-        limit_bytes.store(limit, Ordering::Relaxed);
+        disk.fill_beyond(limit);
         let mut big = stored("a", 2);
         big.spec.env.insert("BIG".into(), "x".repeat(8 << 20));
         let error = store.put(&big, Keep::Durably).await.unwrap_err();
         assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
         assert!(matches!(ProviderError::from(error), ProviderError::OutOfStorage(_)));
-        limit_bytes.store(u64::MAX, Ordering::Relaxed);
+        disk.fill_beyond(u64::MAX);
         assert_eq!(desired(&store), [("a".to_owned(), 1)]);
     }
     store.put(&stored("a", 3), Keep::Durably).await.unwrap();
