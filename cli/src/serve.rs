@@ -13,9 +13,6 @@ use crate::config::value::LogFormat;
 use crate::instance::Announcement;
 use crate::output::Output;
 
-mod shim;
-use shim as bramble_gateway;
-
 /// Where a gateway is that became ready.
 #[derive(Debug)]
 pub(crate) struct Serving {

@@ -3,6 +3,7 @@
 //! Built only when a guest asks: most never look at a request's headers.
 
 use bramble_provider::Invocation;
+use bramble_provider::invoke::{CALL_ID, START_TIME};
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING};
 
@@ -52,20 +53,21 @@ pub(crate) fn with_request(own: &Strings, invocation: &Invocation) -> Strings {
     let host = text(&request.headers, &HOST).or_else(|| request.uri.authority().map(|host| host.as_str()));
     strings.push(&["Http_Host=", host.unwrap_or_default()]);
     // The original says -1 when the length is not known, and has both spellings.
-    let length = text(&request.headers, &CONTENT_LENGTH).unwrap_or(
-        match request.headers.contains_key(TRANSFER_ENCODING) {
-            true => "-1",
-            false => "0",
-        },
-    );
+    let unknown = if request.headers.contains_key(TRANSFER_ENCODING) { "-1" } else { "0" };
+    let length = text(&request.headers, &CONTENT_LENGTH).unwrap_or(unknown);
     strings.push(&["Http_ContentLength=", length]);
     strings.push(&["Http_Content_Length=", length]);
     for name in request.headers.keys() {
-        if *name == HOST || *name == CONTENT_LENGTH {
+        if [HOST, CONTENT_LENGTH, CALL_ID, START_TIME].contains(name) {
             continue;
         }
         if let Some(value) = text(&request.headers, name) {
             strings.push(&["Http_", &variable_name(name), "=", value]);
+        }
+    }
+    for (name, value) in invocation.added_headers() {
+        if let Ok(value) = value.to_str() {
+            strings.push(&["Http_", &variable_name(&name), "=", value]);
         }
     }
     strings
@@ -98,7 +100,9 @@ mod tests {
         let call_id = CallId::from_random(0);
         let mut own = Strings::default();
         own.push(&["OWN=", "x=y"]);
-        with_request(&own, &Invocation { call_id, request, path_offset, body: Body::empty() }).pairs()
+        let (body, started_at) = (Body::empty(), std::time::SystemTime::UNIX_EPOCH);
+        let peer = Some(([127, 0, 0, 1], 4711).into());
+        with_request(&own, &Invocation { call_id, request, path_offset, body, peer, started_at }).pairs()
     }
 
     #[test]
@@ -120,6 +124,10 @@ mod tests {
         assert_eq!(get("Http_X_Foo_Bar"), Some("one"));
         assert_eq!(get("Http_ContentLength"), Some("12"));
         assert_eq!(get("Http_Content_Length"), Some("12"));
+        assert_eq!(get("Http_X_Call_Id"), Some("00000000-0000-4000-8000-000000000000"));
+        assert_eq!(get("Http_X_Start_Time"), Some("0"));
+        assert_eq!(get("Http_X_Forwarded_For"), Some("127.0.0.1:4711"));
+        assert_eq!(get("Http_X_Forwarded_Host"), Some("pi:8080"));
     }
 
     #[test]

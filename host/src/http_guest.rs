@@ -71,6 +71,7 @@ fn request_of(
     *request.method_mut() = invocation.request.method.clone();
     *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
     *request.headers_mut() = invocation.request.headers.clone();
+    request.headers_mut().extend(invocation.added_headers());
     request
 }
 

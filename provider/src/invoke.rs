@@ -1,7 +1,10 @@
 //! One request to one function.
 
 use std::fmt;
+use std::net::SocketAddr;
+use std::time::SystemTime;
 
+use http::header::{HOST, HeaderName, HeaderValue};
 use http::request::Parts;
 
 use crate::body::Body;
@@ -11,7 +14,7 @@ use crate::body::Body;
 /// Ours are UUIDs (RFC 9562, version 4) of 36 characters; a caller may bring any id that is a
 /// header value of at most [`CallId::MAX_BYTES`] bytes.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct CallId(http::HeaderValue);
+pub struct CallId(HeaderValue);
 
 impl CallId {
     /// Longest id a caller may bring.
@@ -28,18 +31,18 @@ impl CallId {
                 *place = nibbles.next().expect("36 places less 4 hyphens are 32 nibbles");
             }
         }
-        let value = http::HeaderValue::from_bytes(&text).expect("hexadecimal digits are visible ASCII");
+        let value = HeaderValue::from_bytes(&text).expect("hexadecimal digits are visible ASCII");
         Self(value)
     }
 
     /// Takes an id that the caller brought; `None` when it is empty, too long or not visible ASCII.
-    pub fn from_header(value: &http::HeaderValue) -> Option<Self> {
+    pub fn from_header(value: &HeaderValue) -> Option<Self> {
         let usable = !value.is_empty() && value.len() <= Self::MAX_BYTES && value.to_str().is_ok();
         usable.then(|| Self(value.clone()))
     }
 
     /// The id as a header value.
-    pub fn header(&self) -> &http::HeaderValue {
+    pub fn header(&self) -> &HeaderValue {
         &self.0
     }
 
@@ -72,9 +75,45 @@ pub struct Invocation {
     pub path_offset: usize,
     /// The request's body.
     pub body: Body,
+    /// Who sent it, when it came over the network.
+    pub peer: Option<SocketAddr>,
+    /// When it arrived.
+    pub started_at: SystemTime,
 }
 
+/// The header that carries a [`CallId`].
+pub const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
+/// The header that tells when an invocation arrived, in nanoseconds since 1970.
+pub const START_TIME: HeaderName = HeaderName::from_static("x-start-time");
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
 impl Invocation {
+    /// The arrival in nanoseconds since 1970.
+    pub fn start_nanos(&self) -> u128 {
+        self.started_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos()
+    }
+
+    /// The headers that the platform adds to what the client sent: made only for a function that looks.
+    ///
+    /// `X-Forwarded-For` carries the peer's port too, as in the original; it and `X-Forwarded-Host`
+    /// are left alone when the client brought them.
+    pub fn added_headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let headers = &self.request.headers;
+        let text = |text: String| HeaderValue::try_from(text).ok();
+        let peer = self.peer.filter(|_| !headers.contains_key(FORWARDED_FOR));
+        let host = headers.get(HOST).filter(|_| !headers.contains_key(FORWARDED_HOST));
+        [
+            (CALL_ID, Some(self.call_id.header().clone())),
+            (START_TIME, text(self.start_nanos().to_string())),
+            (FORWARDED_FOR, peer.and_then(|peer| text(peer.to_string()))),
+            (FORWARDED_HOST, host.cloned()),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| value.map(|value| (name, value)))
+    }
+
     /// The path as the function sees it: `/` when the request named none.
     pub fn path(&self) -> &str {
         match self.request.uri.path().get(self.path_offset..) {
@@ -101,7 +140,7 @@ mod tests {
 
     #[test]
     fn keeps_a_callers_id_only_when_it_is_usable() {
-        let take = |text: &[u8]| CallId::from_header(&http::HeaderValue::from_bytes(text).unwrap());
+        let take = |text: &[u8]| CallId::from_header(&HeaderValue::from_bytes(text).unwrap());
         assert_eq!(take(b"abc").unwrap().as_str(), "abc");
         assert!(take(b"").is_none());
         assert!(take(&[b'a'; 129]).is_none());

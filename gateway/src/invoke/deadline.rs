@@ -1,0 +1,52 @@
+//! A limit on the whole of an invocation, whose timer is only made when something has to wait.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+
+/// When an invocation must have ended.
+#[derive(Debug)]
+pub(super) struct Deadline {
+    at: Instant,
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    pub(super) fn after(since: Instant, timeout: Duration) -> Self {
+        Self { at: since + timeout, alarm: None }
+    }
+
+    /// Ready once it is over. Called when something else has to wait.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let at = self.at.into();
+        self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at))).as_mut().poll(cx)
+    }
+
+    /// Runs `work`; `None` when the deadline came first.
+    pub(super) fn limit<T>(&self, work: impl Future<Output = T>) -> impl Future<Output = Option<T>> {
+        let mut deadline = Self { at: self.at, alarm: None };
+        async move {
+            let mut work = pin!(work);
+            std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
+                Poll::Ready(done) => Poll::Ready(Some(done)),
+                Poll::Pending => deadline.poll_over(cx).map(|()| None),
+            })
+            .await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn ends_work_that_takes_too_long() {
+        let deadline = Deadline::after(tokio::time::Instant::now().into_std(), Duration::from_secs(1));
+        assert_eq!(deadline.limit(async { 7 }).await, Some(7));
+        assert_eq!(deadline.limit(std::future::pending::<()>()).await, None);
+    }
+}

@@ -1,0 +1,151 @@
+//! Accepting connections, and stopping without losing what runs.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use bramble_provider::Body;
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceExt;
+
+use crate::api;
+use crate::config::GatewayConfig;
+use crate::invoke::{self, PREFIX};
+use crate::ready::Phase;
+use crate::state::Gateway;
+
+/// Wait after a connection could not be accepted, as when the process is out of file descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// Where a gateway listens, its ports resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Running {
+    /// Functions and the API.
+    pub listen: SocketAddr,
+    /// `/metrics`.
+    pub metrics_listen: SocketAddr,
+}
+
+/// Runs a gateway until `shutdown` resolves, and then until what runs has ended or
+/// [`GatewayConfig::drain_timeout`] is over. Calls `ready` once requests are taken.
+///
+/// # Errors
+/// A text that says what kept it from starting: a port in use, a data directory that cannot be used.
+pub async fn run(
+    config: GatewayConfig,
+    ready: impl FnOnce(&Running) + Send,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    // Ports first: a second gateway on one address should not wait for the store.
+    let listener = bind(config.listen, "listen").await?;
+    let metrics_listener = bind(config.metrics_listen, "metrics_listen").await?;
+    let running =
+        Running { listen: listener.local_addr()?, metrics_listen: metrics_listener.local_addr()? };
+    let gateway = Gateway::open(config).await?;
+    let connections = GracefulShutdown::new();
+    let main = Arc::new(Site { router: api::router(Arc::clone(&gateway)), gateway: Arc::clone(&gateway), functions: true });
+    let metrics =
+        Arc::new(Site { router: api::metrics_router(Arc::clone(&gateway)), gateway: Arc::clone(&gateway), functions: false });
+    gateway.readiness.advance(Phase::Ready);
+    tracing::info!(listen = %running.listen, metrics = %running.metrics_listen, "ready");
+    ready(&running);
+    tokio::select! {
+        () = shutdown => {}
+        () = accept(&listener, &main, &connections) => {}
+        () = accept(&metrics_listener, &metrics, &connections) => {}
+    }
+    drain(&gateway, listener, metrics_listener, connections).await;
+    Ok(())
+}
+
+async fn drain(
+    gateway: &Gateway,
+    listener: TcpListener,
+    metrics_listener: TcpListener,
+    connections: GracefulShutdown,
+) {
+    gateway.readiness.advance(Phase::Draining);
+    drop((listener, metrics_listener));
+    let timeout = gateway.config.drain_timeout;
+    tracing::info!(?timeout, "draining");
+    let drained = async {
+        connections.shutdown().await;
+        gateway.functions.settle().await;
+    };
+    match tokio::time::timeout(timeout, drained).await {
+        Ok(()) => tracing::info!("stopped"),
+        Err(_) => tracing::warn!(?timeout, "stopped with invocations still running"),
+    }
+}
+
+async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} (set {key}): is another gateway or server running there?")
+    })
+}
+
+/// What is served on one port.
+struct Site {
+    gateway: Arc<Gateway>,
+    router: Router,
+    /// Whether functions are invoked here.
+    functions: bool,
+}
+
+async fn accept(listener: &TcpListener, site: &Arc<Site>, connections: &GracefulShutdown) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => serve(stream, peer, Arc::clone(site), connections),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+}
+
+fn serve(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, connections: &GracefulShutdown) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection keeps Nagle's algorithm");
+    }
+    let read_timeout = site.gateway.config.read_timeout;
+    let service = service_fn(move |request| {
+        let site = Arc::clone(&site);
+        async move { Ok::<_, Infallible>(site.answer(request, peer).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(read_timeout)
+        .serve_connection(TokioIo::new(stream), service);
+    let connection = connections.watch(connection);
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%peer, %error, "a connection ended badly");
+        }
+    });
+}
+
+impl Site {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        if self.functions && request.uri().path().starts_with(PREFIX) {
+            return invoke::invoke(&self.gateway, request, peer).await;
+        }
+        // Boxed so that the router's large future does not sit in every connection.
+        let answer: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(self.router.clone().oneshot(request));
+        match answer.await {
+            Ok(response) => response.map(|body| Body::stream(Bytes::new(), body)),
+            Err(never) => match never {},
+        }
+    }
+}
