@@ -171,6 +171,11 @@ fn short_digest(digest: &str) -> &str {
     hex.get(..12).unwrap_or(hex)
 }
 
+/// A time for people, with so many digits of the second; what is no time stays as it is.
+fn short_time(text: &str, digits: usize) -> String {
+    text.parse::<jiff::Timestamp>().map_or_else(|_| text.to_owned(), |time| format!("{time:.digits$}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +191,13 @@ mod tests {
         assert_eq!(key_value("a=b=c"), Ok(("a".into(), "b=c".into())));
         assert_eq!(key_value("a="), Ok(("a".into(), String::new())));
         assert!(key_value("a").is_err() && key_value("=b").is_err());
+    }
+
+    #[test]
+    fn shortens_times_only() {
+        assert_eq!(short_time("2026-11-20T09:56:00.190546542Z", 0), "2026-11-20T09:56:00Z");
+        assert_eq!(short_time("2026-11-20T09:56:00.190546542Z", 3), "2026-11-20T09:56:00.190Z");
+        assert_eq!(short_time("", 0), "");
     }
 
     #[test]

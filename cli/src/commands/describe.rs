@@ -62,7 +62,7 @@ fn lines(status: &FunctionStatus, url: &str) -> Vec<(&'static str, String)> {
     let said = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     list(&mut lines, "Memory", Vec::from_iter(memory));
     list(&mut lines, "Process", Vec::from_iter(said(&status.env_process)));
-    list(&mut lines, "Created", Vec::from_iter(said(&status.created_at)));
+    list(&mut lines, "Created", Vec::from_iter(said(&super::short_time(&status.created_at, 0))));
     list(&mut lines, "Environment", pairs(&status.env_vars));
     list(&mut lines, "Secrets", status.secrets.clone());
     list(&mut lines, "Labels", pairs(&status.labels));

@@ -4,7 +4,7 @@ use anyhow::Result;
 use bramble_provider::DEFAULT_NAMESPACE;
 use clap::Args;
 
-use super::{Connection, Context, short_digest};
+use super::{Connection, Context, short_digest, short_time};
 use crate::api::{FunctionStatus, read};
 
 /// List the functions
@@ -50,7 +50,14 @@ impl List {
         if self.verbose {
             let row = |function: &FunctionStatus| {
                 let [name, image, replicas, count] = columns(function, function.image.clone());
-                [name, image, replicas, count, function.env_process.clone(), function.created_at.clone()]
+                [
+                    name,
+                    image,
+                    replicas,
+                    count,
+                    function.env_process.clone(),
+                    short_time(&function.created_at, 0),
+                ]
             };
             let headings = ["NAME", "IMAGE", "REPLICAS", "INVOCATIONS", "PROCESS", "CREATED"];
             return context.output.table(headings, &functions.iter().map(row).collect::<Vec<_>>());

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Connection, Context, duration, function_name};
+use super::{Connection, Context, duration, function_name, short_time};
 use crate::api::failure;
 use crate::client::url::query;
 use crate::client::{ANSWER_LIMIT, RequestBody};
@@ -134,9 +134,10 @@ impl Logs {
 }
 
 fn format_line(line: &Line, output: Output) -> String {
+    let time = short_time(&line.timestamp, 3);
     let about = match line.instance.as_str() {
-        "" => line.timestamp.clone(),
-        instance => format!("{} ({instance})", line.timestamp),
+        "" => time,
+        instance => format!("{time} ({instance})"),
     };
     format!("{} {}", output.paint(Style::Dim, &about), line.text)
 }
