@@ -118,8 +118,8 @@ build_c() {
             "libclang-rt-19-dev-wasm32 and wasi-libc; --all installs them for root"
         return
     fi
-    if [ "$made" -ot "$source" ]; then
-        "$clang" --target=wasm32-wasi -O2 -s -Wall -Wextra -Werror -Wl,--stack-first -Wl,-z,stack-size=65536 \
+    if [ "$made" -ot "$source" ] || [ "$made" -ot "$here/build.sh" ]; then
+        "$clang" --target=wasm32-wasi -O2 -s -Wall -Wextra -Werror -Wl,--stack-first -Wl,-z,stack-size=32768 \
             -o "$made" "$source"
     fi
     install_wasm "$made" c-wordcount
@@ -158,7 +158,7 @@ build_go() {
         return
     fi
     (cd "$source" && GOTOOLCHAIN=local GOFLAGS='' GOOS=wasip1 GOARCH=wasm \
-        "$go" build -trimpath -ldflags='-s -w' -o "$made" .)
+        "$go" build -trimpath -buildvcs=false -ldflags='-s -w' -o "$made" .)
     install_wasm "$made" go-json-pretty
 }
 
