@@ -6,6 +6,7 @@
 //! of these types, so nothing behind this crate validates again.
 
 pub mod body;
+pub mod conformance;
 pub mod digest;
 pub mod error;
 pub mod invoke;
