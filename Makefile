@@ -1,0 +1,68 @@
+# Everything a person or a CI machine types. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help up down test lint bench examples setup clean
+
+# Outside the clone, so that a second clone or a clean checkout builds in seconds.
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bramble
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+EXAMPLES := $(CACHE)/examples
+export BRAMBLE_EXAMPLES := $(EXAMPLES)
+BRAMBLE := $(CARGO_TARGET_DIR)/release/bramble
+# Settings of the gateway that `make up` starts; see `bramble up --help`.
+UP_FLAGS ?=
+# A fresh machine gets cargo in its home, which this shell does not know yet.
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+help: ## list what can be made
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: setup ## install what is missing, build, start the gateway on 127.0.0.1:8080 with the samples
+	@echo "==> building the gateway (the first time takes some minutes)"
+	cargo build --release --locked -p bramble
+	@echo "==> building the sample functions"
+	examples/build.sh "$(EXAMPLES)"
+	@echo "==> starting the gateway"
+	"$(BRAMBLE)" up --detach --samples "$(EXAMPLES)" $(UP_FLAGS)
+
+down: ## stop the gateway that `make up` started
+	"$(BRAMBLE)" down $(UP_FLAGS)
+
+test: ## install what is missing, check the style, run every test
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory lint
+	@echo "==> building"
+	cargo build --release --locked --workspace
+	@echo "==> building the sample functions"
+	examples/build.sh "$(EXAMPLES)" --all
+	@echo "==> testing the samples' own logic"
+	cargo test --quiet --release --locked --manifest-path examples/Cargo.toml --target-dir "$(CACHE)/examples-target" --workspace
+	@echo "==> testing the documentation's examples"
+	cargo test --quiet --release --locked --workspace --doc
+	@echo "==> testing"
+	cargo nextest run --release --locked --workspace --no-fail-fast
+
+lint: ## formatting, clippy and rustdoc without a warning
+	@echo "==> formatting"
+	cargo fmt --all --check
+	cargo fmt --all --check --manifest-path examples/Cargo.toml
+	@echo "==> clippy"
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	@echo "==> rustdoc"
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --release --locked --workspace --no-deps
+	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; fi
+
+bench: setup ## measure: the gateway against bare axum, cold starts, memory
+	cargo build --release --locked -p bramble -p bramble-bench
+	examples/build.sh "$(EXAMPLES)"
+	"$(CARGO_TARGET_DIR)/release/bramble-bench" all
+
+examples: setup ## build every sample function, in every language there is a compiler for
+	examples/build.sh "$(EXAMPLES)" --all
+
+setup: # install what the build needs
+	@scripts/setup.sh build
+
+clean: ## forget everything that was built
+	rm -rf "$(CACHE)"

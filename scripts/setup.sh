@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# setup.sh build|test — installs what the build (and, with `test`, the tests) need and the machine
+# does not have. Says what it does; does nothing when everything is there.
+set -euo pipefail
+
+want=${1:-build}
+say() { printf '==> %s\n' "$*" >&2; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# The oldest compiler that wasmtime's long-term release takes.
+min_rust=1.95.0
+
+packages() {
+    local missing=()
+    have cc || missing+=(gcc libc6-dev)
+    have make || missing+=(make)
+    have git || missing+=(git)
+    have curl || missing+=(curl ca-certificates)
+    if [ "$want" = test ]; then
+        have python3 || missing+=(python3)
+    fi
+    [ ${#missing[@]} -eq 0 ] && return
+    install_packages "${missing[@]}"
+}
+
+install_packages() {
+    if ! have apt-get; then
+        say "please install with your system's package manager: $*"
+        exit 1
+    fi
+    local root=()
+    if [ "$(id -u)" != 0 ]; then
+        have sudo || { say "please install as root: apt-get install $*"; exit 1; }
+        root=(sudo)
+    fi
+    say "installing $*"
+    "${root[@]}" apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get install -yqq --no-install-recommends "$@" >/dev/null
+}
+
+rust_is_new_enough() {
+    have cargo && have rustc || return 1
+    local version
+    version=$(rustc --version 2>/dev/null | awk '{print $2}') || return 1
+    [ "$(printf '%s\n' "$min_rust" "$version" | sort -V | head -1)" = "$min_rust" ]
+}
+
+rust() {
+    export PATH="$HOME/.cargo/bin:$PATH"
+    rust_is_new_enough && return
+    if have rustup; then
+        say "installing Rust $min_rust with rustup"
+        if rustup toolchain install "$min_rust" --profile minimal -c clippy -c rustfmt >&2; then
+            rust_is_new_enough && return
+        fi
+    else
+        say "installing Rust with rustup"
+        if curl --proto '=https' --tlsv1.2 -sSf --max-time 60 https://sh.rustup.rs 2>/dev/null |
+            sh -s -- -y --no-modify-path --profile minimal --default-toolchain "$min_rust" -c clippy -c rustfmt >&2; then
+            rust_is_new_enough && return
+        fi
+    fi
+    # Debian carries a recent compiler for its browsers.
+    say "rustup cannot be reached; trying the distribution's compiler"
+    install_packages rustc-web cargo-web
+    rust_is_new_enough || { say "Rust $min_rust or newer is needed; see https://rustup.rs"; exit 1; }
+}
+
+nextest() {
+    have cargo-nextest && return
+    say "installing cargo-nextest (some minutes)"
+    cargo install --quiet --locked cargo-nextest
+}
+
+packages
+rust
+if [ "$want" = test ]; then
+    nextest
+fi
