@@ -1,6 +1,6 @@
 //! What functions wrote, line by line.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::http::Request;
 use bramble_gateway::ready::Phase;
@@ -19,7 +19,14 @@ async fn talked(times: u128) -> Server {
     for time in 0..times {
         let (request, ()) = Request::get("/function/talks").body(()).unwrap().into_parts();
         let call_id = CallId::from_random(time);
-        let invocation = Invocation { call_id, request, path_offset: 15, body: Body::empty() };
+        let invocation = Invocation {
+            call_id,
+            request,
+            path_offset: 15,
+            body: Body::empty(),
+            peer: None,
+            started_at: SystemTime::now(),
+        };
         let response = server.gateway.wasm.invoke(&name, invocation).await.unwrap();
         assert_eq!(response.status(), 200);
         response.into_body().collect().await.unwrap();
