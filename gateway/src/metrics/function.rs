@@ -46,7 +46,7 @@ impl Families {
     }
 }
 
-/// The series of one function. They appear with its first invocation and go with [`Self::retire`].
+/// The series of one function. They appear with its first invocation and go when the function is removed.
 pub struct FunctionMetrics {
     name: FunctionName,
     families: Families,
