@@ -1,7 +1,7 @@
 //! Where every value comes from: flag before environment before file before default.
 //!
 //! In: the environment (only this file reads it), the layers, and which of them won. Out: what
-//! each setting means ([`table`]) and how the file is written ([`file`]).
+//! each setting means ([`table`]) and how the file is written ([`mod@file`]).
 //! The property that must hold: a value that is not understood stops the command, naming its key,
 //! itself and where it was found. Nothing is silently replaced by a default.
 

@@ -3,6 +3,8 @@
 //! In: flags and settings, printing, exit codes, the process (signals, background). Out: what a
 //! function is and how it runs, which is the gateway's business.
 
+#![forbid(unsafe_code)]
+
 mod api;
 mod client;
 mod commands;
