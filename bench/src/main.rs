@@ -1,1 +1,54 @@
-fn main() {}
+//! Measures Bramble against the budgets of the design, on the machine at hand.
+//!
+//! In: one command per question, an own load generator, reports as tables and JSON. Out: pass or
+//! fail; a missed budget is marked, and the exit code stays 0. The property that must hold: every
+//! ratio compares two things measured in one run, in turns, and says how quiet the machine was.
+
+mod api;
+mod config;
+mod guests;
+mod invoke;
+mod load;
+mod machine;
+mod over_http;
+mod report;
+mod server;
+mod stats;
+mod table;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use machine::Machine;
+
+/// Measure Bramble: in-process and over HTTP, against a bare axum echo
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    /// Also write the results, with the machine and the method, to this file
+    #[arg(long, global = true, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Invoke(invoke::Invoke),
+    Http(over_http::OverHttp),
+    #[command(hide = true)]
+    Serve(server::Serve),
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let machine = Machine::probe();
+    let report = match cli.command {
+        Command::Invoke(bench) => bench.report()?,
+        Command::Http(bench) => bench.report()?,
+        Command::Serve(serve) => return serve.run(),
+    };
+    report.publish(&machine, cli.json.as_deref())
+}
