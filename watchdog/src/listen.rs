@@ -27,6 +27,8 @@ const BUFFER_BYTES: usize = 64 << 10;
 const FILES_PER_REQUEST: u64 = 6;
 /// Pause after a connection could not be taken: the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// How long an idle connection is kept after the end began; answers meanwhile say that it closes.
+const LINGER: Duration = Duration::from_millis(200);
 /// Time for one request to the metrics.
 const METRICS_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -82,16 +84,28 @@ pub(crate) async fn accept(
             },
         }
     }
-    // Closing the socket would reset what waits in its queue.
-    if let Ok(listener) = listener.into_std() {
-        while let Ok((stream, _)) = listener.accept() {
-            if stream.set_nonblocking(true).is_ok()
-                && let Ok(stream) = TcpStream::from_std(stream)
-            {
-                serve(stream, stop.clone(), None);
-            }
-        }
+    for stream in take_waiting(listener) {
+        serve(stream, stop.clone(), None);
     }
+}
+
+/// Closes the socket, after taking the connections that wait in its queue: they would be reset.
+///
+/// One that arrives between the last look and the closing is lost; no server can help that. A queue of
+/// length 0, where the kernel keeps one, leaves room for no more than that.
+fn take_waiting(listener: TcpListener) -> Vec<TcpStream> {
+    let Ok(listener) = listener.into_std() else { return Vec::new() };
+    let _ = rustix::net::listen(&listener, 0);
+    let mut waiting = Vec::new();
+    while let Ok((stream, _)) = listener.accept() {
+        waiting.push(stream);
+    }
+    drop(listener);
+    let watched = |stream: std::net::TcpStream| {
+        stream.set_nonblocking(true).ok()?;
+        TcpStream::from_std(stream).ok()
+    };
+    waiting.into_iter().filter_map(watched).collect()
 }
 
 /// As many connections as there are file descriptors for.
@@ -120,10 +134,17 @@ async fn serve_connection(
         .serve_connection(TokioIo::new(stream), answer)
         .with_upgrades();
     let mut connection = pin!(connection);
+    // The server closes an idle connection at once: a request that is on its way then would be lost.
+    let lingered = async {
+        let _ = stop.wait_for(|stop| *stop).await;
+        tokio::time::sleep(LINGER).await;
+    };
     tokio::select! {
+        // First, so that a request that has arrived is seen before the connection is closed.
+        biased;
         // A failure is the client's: it left, or spoke something else than HTTP.
         _ = connection.as_mut() => return,
-        _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+        () = lingered => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
 }

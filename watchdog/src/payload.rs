@@ -29,6 +29,8 @@ impl std::error::Error for Aborted {}
 pub(crate) struct Payload {
     source: Source,
     call: Option<Call>,
+    /// It has failed, and what came before has had its chance to be written.
+    failing: bool,
 }
 
 enum Source {
@@ -42,17 +44,17 @@ enum Source {
 impl Payload {
     /// A body that is all here.
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self { source: Source::Whole(bytes.into()), call: None }
+        Self { source: Source::Whole(bytes.into()), call: None, failing: false }
     }
 
     /// A body of `length` bytes, or as many as come.
     pub(crate) fn pieces(receiver: mpsc::Receiver<Result<Bytes, Aborted>>, length: Option<u64>) -> Self {
-        Self { source: Source::Pieces(receiver, length), call: None }
+        Self { source: Source::Pieces(receiver, length), call: None, failing: false }
     }
 
     /// The body of the function's own server.
     pub(crate) fn upstream(relay: Relay) -> Self {
-        Self { source: Source::Upstream(Box::new(relay)), call: None }
+        Self { source: Source::Upstream(Box::new(relay)), call: None, failing: false }
     }
 
     /// Keeps `call` in flight until this body is sent.
@@ -77,6 +79,10 @@ impl Body for Payload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        if self.failing {
+            self.call = None;
+            return Poll::Ready(Some(Err(Aborted)));
+        }
         let next = match &mut self.source {
             Source::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
@@ -85,8 +91,16 @@ impl Body for Payload {
             Source::Pieces(receiver, _) => ready!(receiver.poll_recv(cx)).map(|piece| piece.map(Frame::data)),
             Source::Upstream(relay) => ready!(relay.poll_frame(cx)),
         };
-        if !matches!(next, Some(Ok(_))) {
-            self.call = None;
+        match &next {
+            Some(Ok(_)) => {}
+            // The server breaks the connection at once, with what it has not written yet. It writes while
+            // there is nothing to be had here.
+            Some(Err(Aborted)) => {
+                self.failing = true;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            None => self.call = None,
         }
         Poll::Ready(next)
     }

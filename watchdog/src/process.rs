@@ -78,56 +78,65 @@ impl Process {
     /// # Errors
     /// What `waitpid` or `epoll` say.
     pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
-        if let Some(status) = self.try_wait()? {
-            return Ok(status);
-        }
-        let Ok(pidfd) = pidfd_open(self.group, PidfdFlags::NONBLOCK) else {
-            return self.poll_for_exit().await;
-        };
-        #[expect(deprecated, reason = "unsound for what can give its descriptor away; an OwnedFd cannot")]
-        let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE)?;
-        loop {
-            let mut ready = pidfd.readable().await?;
-            if let Some(status) = self.try_wait()? {
-                return Ok(status);
-            }
-            ready.clear_ready();
-        }
-    }
-
-    /// For kernels before 5.3 and sandboxes without `pidfd_open`.
-    async fn poll_for_exit(&mut self) -> io::Result<ExitStatus> {
-        let mut pause = Duration::from_millis(1);
-        loop {
-            if let Some(status) = self.try_wait()? {
-                return Ok(status);
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(50));
-        }
-    }
-
-    /// Waits for a killed process, whatever happens; an error must not lead back to [`Drop`].
-    async fn reap(mut self) {
-        let _ = self.wait().await;
-        drop(self.child.take());
+        let Some(child) = &mut self.child else { return Err(io::ErrorKind::NotFound.into()) };
+        let status = wait_for_exit(child, self.group).await?;
+        self.child = None;
+        self.orphans.reap(self.group);
+        Ok(status)
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.child.is_none() {
-            return;
-        }
         self.kill();
         // A killed process is gone within milliseconds, and is then reaped beside the requests. Without
-        // a runtime the watchdog itself is about to exit.
-        if !matches!(self.try_wait(), Ok(Some(_)))
-            && let (Some(child), Ok(runtime)) = (self.child.take(), tokio::runtime::Handle::try_current())
-        {
-            let killed = Self { child: Some(child), group: self.group, orphans: Arc::clone(&self.orphans) };
-            runtime.spawn(killed.reap());
+        // a runtime the watchdog itself is about to exit. The task holds no `Process`: a runtime that
+        // ends drops what is spawned on it, and that would lead back here.
+        if let (Some(child), Ok(runtime)) = (self.child.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(reap_killed(child, self.group, Arc::clone(&self.orphans)));
         }
+    }
+}
+
+/// Waits for a killed process, and for those of its group that are ours to wait for.
+async fn reap_killed(mut child: Child, group: Pid, orphans: Arc<Orphans>) {
+    let _ = wait_for_exit(&mut child, group).await;
+    orphans.reap(group);
+    for pause_millis in [1, 5, 20, 100] {
+        if !orphans.reap_lingering() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(pause_millis)).await;
+    }
+}
+
+/// Waits for the exit of a child and reaps it.
+async fn wait_for_exit(child: &mut Child, pid: Pid) -> io::Result<ExitStatus> {
+    // Most have exited by the time that their output has ended.
+    if let Some(status) = child.try_wait()? {
+        return Ok(status);
+    }
+    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::NONBLOCK) else { return poll_for_exit(child).await };
+    #[expect(deprecated, reason = "unsound for what can give its descriptor away; an OwnedFd cannot")]
+    let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE)?;
+    loop {
+        let mut ready = pidfd.readable().await?;
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        ready.clear_ready();
+    }
+}
+
+/// For kernels before 5.3 and sandboxes without `pidfd_open`.
+async fn poll_for_exit(child: &mut Child) -> io::Result<ExitStatus> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(50));
     }
 }
 
@@ -156,14 +165,21 @@ impl Orphans {
     /// Reaps the dead of `group`, whose leader is reaped, and of the groups that lingered before.
     fn reap(&self, group: Pid) {
         let lingers = reap_group(group);
-        let mut lingering = self.lingering.lock();
-        lingering.retain(|group| reap_group(*group));
+        self.reap_lingering();
         if lingers {
+            let mut lingering = self.lingering.lock();
             if lingering.len() == Self::LINGERING_MAX {
                 lingering.remove(0);
             }
             lingering.push(group);
         }
+    }
+
+    /// Reaps the dead of the groups that lingered; true when some still do.
+    fn reap_lingering(&self) -> bool {
+        let mut lingering = self.lingering.lock();
+        lingering.retain(|group| reap_group(*group));
+        !lingering.is_empty()
     }
 }
 

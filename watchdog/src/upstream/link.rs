@@ -24,10 +24,13 @@ const IDLE_MAX: usize = 64;
 /// that meets the closing cannot always be repeated.
 const IDLE_AGE: Duration = Duration::from_secs(1);
 
+/// The work of a connection; `None` once it is closed or driven by a task.
+type Driven = Option<Pin<Box<Connection<TokioIo<TcpStream>, Outgoing>>>>;
+
 /// One connection.
 pub(crate) struct Link {
     sender: SendRequest<Outgoing>,
-    connection: Option<Pin<Box<Connection<TokioIo<TcpStream>, Outgoing>>>>,
+    connection: Driven,
 }
 
 /// A request that was not answered.
@@ -89,7 +92,7 @@ impl Link {
     }
 }
 
-fn drive(connection: &mut Option<Pin<Box<Connection<TokioIo<TcpStream>, Outgoing>>>>, cx: &mut Context<'_>) {
+fn drive(connection: &mut Driven, cx: &mut Context<'_>) {
     // The end of a connection shows in what is waited for; polling it again would panic.
     if let Some(open) = connection
         && open.as_mut().poll(cx).is_ready()

@@ -1,0 +1,146 @@
+//! Every limit of time, and that nothing survives it.
+
+use crate::dog::{Dog, wait_until};
+
+#[test]
+fn exec_timeout_kills_the_process() {
+    let dog = Dog::running("sh -c 'echo $$ > $dir/pid; exec sleep 1000'", &[("exec_timeout", "200ms")]);
+    let reply = dog.post(b"");
+    assert_eq!((reply.status, reply.text()), (408, "Killed process.\n"));
+    dog.wait_for_end_of("pid");
+}
+
+#[test]
+fn exec_timeout_kills_a_grandchild_that_holds_stdout() {
+    let fprocess = "sh -c 'sleep 1000 & echo $! > $dir/pid; echo output; exit 0'";
+    let dog = Dog::running(fprocess, &[("exec_timeout", "300ms")]);
+    let reply = dog.post(b"");
+    assert_eq!((reply.status, reply.text()), (408, "Killed process.\n"));
+    dog.wait_for_end_of("pid");
+}
+
+#[test]
+fn a_grandchild_without_stdout_does_not_hold_the_answer_up() {
+    let dog = Dog::running("sh -c 'sleep 1000 >/dev/null 2>&1 & echo $! > $dir/pid; echo output'", &[]);
+    assert_eq!(dog.post(b"").text(), "output\n");
+    let pid = dog.wait_for_file("pid").parse().unwrap();
+    assert!(crate::dog::is_running(pid));
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(pid).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+}
+
+#[test]
+fn a_program_that_closes_its_output_is_still_waited_for() {
+    let dog = Dog::running("sh -c 'echo early; exec >/dev/null 2>&1; read line; exit 7'", &[]);
+    let mut connection = dog.connect();
+    connection.send_head("POST", "/", &[("Content-Length", "5")]);
+    dog.wait_for_log("Forking");
+    connection.write(b"line\n").unwrap();
+    let reply = connection.reply("POST").unwrap();
+    assert_eq!((reply.status, reply.text()), (500, "exit status 7\nearly\n"));
+}
+
+#[test]
+fn write_timeout_is_answered_and_kills_too() {
+    let dog = Dog::running("sh -c 'echo $$ > $dir/pid; exec sleep 1000'", &[("write_timeout", "200ms")]);
+    let reply = dog.post(b"");
+    assert_eq!(reply.status, 504);
+    assert!(reply.text().contains("write_timeout"), "{}", reply.text());
+    dog.wait_for_end_of("pid");
+}
+
+#[test]
+fn write_timeout_breaks_off_what_has_begun() {
+    let fprocess = "sh -c 'echo $$ > $dir/pid; head -c 100000 /dev/zero; exec sleep 1000'";
+    let dog = Dog::running(fprocess, &[("write_timeout", "500ms")]);
+    let mut connection = dog.connect();
+    connection.send("GET", "/", &[], b"");
+    let head = connection.head().unwrap();
+    assert_eq!(head.status, 200);
+    let mut count = 0;
+    assert!(connection.read_body(&head, |piece| count += piece.len()).is_err());
+    assert!(count <= 100_000);
+    dog.wait_for_end_of("pid");
+}
+
+#[test]
+fn a_body_that_does_not_arrive_is_given_up() {
+    let dog = Dog::running("sh -c 'echo $$ > $dir/pid; cat'", &[("read_timeout", "300ms")]);
+    let mut connection = dog.connect();
+    connection.send_head("POST", "/", &[("Content-Length", "100")]);
+    connection.write(b"part").unwrap();
+    let reply = connection.reply("POST").unwrap();
+    assert_eq!(reply.status, 408);
+    assert!(reply.text().contains("read_timeout"), "{}", reply.text());
+    dog.wait_for_end_of("pid");
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_read_timeout() {
+    let dog = Dog::running("cat", &[("read_timeout", "200ms")]);
+    let mut connection = dog.connect();
+    connection.send("POST", "/", &[], b"x");
+    assert_eq!(connection.reply("POST").unwrap().status, 200);
+    assert!(connection.is_closed());
+}
+
+#[test]
+fn a_client_that_leaves_takes_its_process_group_along() {
+    let fprocess = "sh -c 'sleep 1000 & echo $! > $dir/grandchild; echo $$ > $dir/child; wait'";
+    let dog = Dog::running(fprocess, &[]);
+    let mut connection = dog.connect();
+    connection.send("POST", "/", &[], b"x");
+    dog.wait_for_file("child");
+    drop(connection);
+    dog.wait_for_end_of("child");
+    dog.wait_for_end_of("grandchild");
+    wait_until("it is counted", || {
+        crate::metrics::scrape(&dog).contains(r#"http_requests_total{code="499",method="post"} 1"#)
+    });
+    wait_until("nothing of it is left", || dog.children().is_empty());
+}
+
+#[test]
+fn a_client_that_leaves_while_it_is_answered_ends_the_process() {
+    let dog = Dog::running("sh -c 'echo $$ > $dir/pid; exec cat /dev/zero'", &[("write_timeout", "0")]);
+    let mut connection = dog.connect();
+    connection.send("GET", "/", &[], b"");
+    assert_eq!(connection.head().unwrap().status, 200);
+    assert!(connection.chunk().unwrap().is_some());
+    drop(connection);
+    dog.wait_for_end_of("pid");
+    dog.wait_for_log("the client left");
+}
+
+#[test]
+fn a_client_that_leaves_in_its_body_ends_the_process() {
+    let dog = Dog::running("sh -c 'echo $$ > $dir/pid; cat > /dev/null; exec sleep 1000'", &[]);
+    let mut connection = dog.connect();
+    connection.send_head("POST", "/", &[("Content-Length", "1000")]);
+    connection.write(b"part").unwrap();
+    dog.wait_for_file("pid");
+    drop(connection);
+    dog.wait_for_end_of("pid");
+}
+
+#[test]
+fn orphans_are_reaped() {
+    // The grandchild outlives its parent by a moment and then is nobody's but the watchdog's.
+    let dog =
+        Dog::running("sh -c '(read line < $dir/go) >/dev/null 2>&1 & echo $! >> $dir/pids; echo done'", &[]);
+    let status = std::process::Command::new("mkfifo").arg(dog.file("go")).status().unwrap();
+    assert!(status.success());
+    assert_eq!(dog.post(b"").text(), "done\n");
+    let pid: i32 = dog.wait_for_file("pids").parse().unwrap();
+    assert!(crate::dog::is_running(pid));
+    std::fs::write(dog.file("go"), "go\n").unwrap();
+    wait_until("it has ended", || !crate::dog::is_running(pid));
+    assert_eq!(dog.children(), [pid]);
+    // Reaped beside the next request, whose own grandchild now waits.
+    assert_eq!(dog.post(b"").text(), "done\n");
+    wait_until("it is reaped", || !dog.children().contains(&pid));
+    std::fs::write(dog.file("go"), "go\n").unwrap();
+}
