@@ -68,23 +68,39 @@ impl Prefork {
 
     /// Starts what is missing, in one task at a time. A failure waits for the next request.
     fn refill(self: &Arc<Self>) {
-        if self.useless.load(Ordering::Relaxed) || self.refilling.swap(true, Ordering::AcqRel) {
+        if self.refilling.swap(true, Ordering::AcqRel) {
             return;
         }
         let prefork = Arc::clone(self);
         tokio::spawn(async move {
-            while prefork.waiting.lock().len() < prefork.size && !prefork.useless.load(Ordering::Relaxed) {
-                match prefork.launcher.start([], Stdin::Open) {
-                    Ok(started) => prefork.waiting.lock().push_back(started),
-                    Err(error) => {
-                        log!("Prefork: {error}.");
-                        break;
-                    }
+            loop {
+                let filled = prefork.fill().await;
+                prefork.refilling.store(false, Ordering::Release);
+                // What was taken between the last look and now found the task still running.
+                if !filled || prefork.is_full() || prefork.refilling.swap(true, Ordering::AcqRel) {
+                    return;
                 }
-                tokio::task::yield_now().await;
             }
-            prefork.refilling.store(false, Ordering::Release);
         });
+    }
+
+    /// Starts processes until enough wait; false when one does not start.
+    async fn fill(&self) -> bool {
+        while !self.is_full() {
+            match self.launcher.start([], Stdin::Open) {
+                Ok(started) => self.waiting.lock().push_back(started),
+                Err(error) => {
+                    log!("Prefork: {error}.");
+                    return false;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        true
+    }
+
+    fn is_full(&self) -> bool {
+        self.useless.load(Ordering::Relaxed) || self.waiting.lock().len() >= self.size
     }
 
     /// Ends the waiting processes.
