@@ -21,6 +21,11 @@ use crate::report::{Report, progress};
 use crate::stats::{Latencies, Percentiles, Spread, time, time_of, whole};
 use crate::table::Table;
 
+/// Labels of what is measured; the budgets are found by them.
+pub(crate) const ECHO: &str = "echo 100 B";
+pub(crate) const LARGE_ECHO: &str = "echo 1 MiB";
+pub(crate) const SDK: &str = "SDK hello";
+
 /// Ops before the clock starts, so that pages, caches and predictors are warm.
 const WARM_UP: Duration = Duration::from_millis(300);
 
@@ -56,6 +61,13 @@ struct Program {
     parts: Parts,
     body: Bytes,
     answer: Option<Bytes>,
+}
+
+/// One function at one number of tasks: rate and latencies of each round.
+struct Sample<'a> {
+    program: &'a Program,
+    tasks: usize,
+    rounds: Vec<(f64, Latencies)>,
 }
 
 impl Invoke {
@@ -102,28 +114,28 @@ impl Invoke {
             .context("cannot open the wasm host")?;
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let programs = self.programs(&provider, &runtime)?;
-        let mut samples: Vec<(usize, &Program, Vec<(f64, Latencies)>)> =
-            [1, 2].iter().flat_map(|&tasks| programs.iter().map(move |p| (tasks, p, Vec::new()))).collect();
+        let sample =
+            |tasks| programs.iter().map(move |program| Sample { program, tasks, rounds: Vec::new() });
+        let mut samples: Vec<_> = [1, 2].into_iter().flat_map(sample).collect();
         let seconds = Duration::from_secs_f64(self.seconds);
         for round in 1..=self.rounds.max(1) {
-            for (tasks, program, rounds) in &mut samples {
-                progress(format_args!("invoke: round {round}, {} at {tasks} tasks", program.label));
+            for Sample { program, tasks, rounds } in &mut samples {
+                progress(format_args!("round {round}: {} at {tasks} tasks", program.label));
                 rounds.push(run_tasks(&provider, runtime.handle(), program, *tasks, seconds)?);
             }
         }
-        Ok(samples.into_iter().map(|(tasks, program, rounds)| case(program.label, tasks, &rounds)).collect())
+        Ok(samples.iter().map(Sample::case).collect())
     }
 
     fn programs(&self, provider: &WasmProvider, runtime: &Runtime) -> Result<Vec<Program>> {
         let small = Bytes::from(vec![b'x'; 100]);
         let large = Bytes::from(vec![b'x'; 1 << 20]);
         let echo = deploy(provider, runtime, "echo", guests::echo(), None)?;
-        let mut programs =
-            vec![Program::echo("echo 100 B", &echo, small)?, Program::echo("echo 1 MiB", &echo, large)?];
+        let mut programs = vec![Program::echo(ECHO, &echo, small)?, Program::echo(LARGE_ECHO, &echo, large)?];
         if let Some(path) = guests::sdk_guest_path(self.sdk_guest.as_deref()) {
             let name = deploy(provider, runtime, "hello", guests::read(&path)?, Some("cgi"))?;
             let parts = request("/function/hello?name=Bramble", 0)?;
-            programs.push(Program { label: "SDK hello", name, parts, body: Bytes::new(), answer: None });
+            programs.push(Program { label: SDK, name, parts, body: Bytes::new(), answer: None });
         }
         Ok(programs)
     }
@@ -218,15 +230,17 @@ fn run_tasks(
     Ok((latencies.percentiles().count as f64 / started.elapsed().as_secs_f64(), latencies))
 }
 
-fn case(function: &'static str, tasks: usize, rounds: &[(f64, Latencies)]) -> Case {
-    let mut all = Latencies::new();
-    rounds.iter().for_each(|(_, latencies)| all.add(latencies));
-    Case {
-        function,
-        tasks,
-        ops_per_second: Spread::of(rounds.iter().map(|(rate, _)| *rate)),
-        p50_ns: Spread::of(rounds.iter().map(|(_, latencies)| latencies.p50_ns() as f64)),
-        latency: all.percentiles(),
+impl Sample<'_> {
+    fn case(&self) -> Case {
+        let mut all = Latencies::new();
+        self.rounds.iter().for_each(|(_, latencies)| all.add(latencies));
+        Case {
+            function: self.program.label,
+            tasks: self.tasks,
+            ops_per_second: Spread::of(self.rounds.iter().map(|(rate, _)| *rate)),
+            p50_ns: Spread::of(self.rounds.iter().map(|(_, latencies)| latencies.p50_ns() as f64)),
+            latency: all.percentiles(),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 
+use crate::machine::cores;
 use crate::stats::Latencies;
 
 pub(crate) use response::ResponseReader;
@@ -55,6 +56,20 @@ pub(crate) enum Pace {
     Closed,
     /// By a schedule of so many in a second over all connections.
     Open(f64),
+}
+
+impl std::fmt::Display for Pace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Closed => f.write_str("closed loop"),
+            Self::Open(rate) => write!(f, "{rate:.0} in a second"),
+        }
+    }
+}
+
+/// Threads to send from: as few as keep up, because what is measured needs the cores.
+pub(crate) fn default_threads() -> usize {
+    1 + cores().saturating_sub(1) / 4
 }
 
 /// What came of it.

@@ -4,12 +4,18 @@
 //! fail; a missed budget is marked, and the exit code stays 0. The property that must hold: every
 //! ratio compares two things measured in one run, in turns, and says how quiet the machine was.
 
+mod all;
 mod api;
+mod cold;
 mod config;
+mod duel;
+mod gateway;
 mod guests;
+mod idle;
 mod invoke;
 mod load;
 mod machine;
+mod many;
 mod over_http;
 mod report;
 mod server;
@@ -38,6 +44,10 @@ struct Cli {
 enum Command {
     Invoke(invoke::Invoke),
     Http(over_http::OverHttp),
+    Cold(cold::Cold),
+    Idle(idle::Idle),
+    Many(many::Many),
+    All(all::All),
     #[command(hide = true)]
     Serve(server::Serve),
 }
@@ -48,6 +58,10 @@ fn main() -> Result<()> {
     let report = match cli.command {
         Command::Invoke(bench) => bench.report()?,
         Command::Http(bench) => bench.report()?,
+        Command::Cold(bench) => bench.report()?,
+        Command::Idle(bench) => bench.report()?,
+        Command::Many(bench) => bench.report()?,
+        Command::All(bench) => bench.report()?,
         Command::Serve(serve) => return serve.run(),
     };
     report.publish(&machine, cli.json.as_deref())
