@@ -1,7 +1,7 @@
 //! Listening sockets, and the connections that come from them.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream as StdTcpStream};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +11,14 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::calls::Calls;
 use crate::config::Timeouts;
 use crate::log::log;
 use crate::payload::{Payload, plain};
 use crate::service::Service;
+use crate::workers::Workers;
 
 /// Connections that the kernel keeps for us.
 const BACKLOG: u32 = 1_024;
@@ -58,15 +59,16 @@ fn bind(socket: TcpSocket, address: SocketAddr) -> io::Result<TcpListener> {
 /// Each connection holds a clone of `open`.
 pub(crate) async fn accept(
     listener: TcpListener,
+    workers: Arc<Workers>,
     service: Arc<Service>,
     timeouts: Timeouts,
     mut stop: watch::Receiver<bool>,
     open: mpsc::Sender<()>,
 ) {
     let places = Arc::new(Semaphore::new(connections_max()));
-    let serve = |stream: TcpStream, stop: watch::Receiver<bool>, place| {
+    let serve = |stream: StdTcpStream, stop: watch::Receiver<bool>, place: Option<OwnedSemaphorePermit>| {
         let (service, open) = (Arc::clone(&service), open.clone());
-        tokio::spawn(async move {
+        workers.spawn(async move {
             serve_connection(stream, service, timeouts, stop).await;
             drop((open, place));
         });
@@ -75,8 +77,8 @@ pub(crate) async fn accept(
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         tokio::select! {
             _ = stop.changed() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => serve(stream, stop.clone(), Some(place)),
+            accepted = listener.accept() => match accepted.and_then(|(stream, _)| stream.into_std()) {
+                Ok(stream) => serve(stream, stop.clone(), Some(place)),
                 Err(error) => {
                     log!("Cannot take a connection: {error}");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -93,7 +95,7 @@ pub(crate) async fn accept(
 ///
 /// One that arrives between the last look and the closing is lost; no server can help that. A queue of
 /// length 0, where the kernel keeps one, leaves room for no more than that.
-fn take_waiting(listener: TcpListener) -> Vec<TcpStream> {
+fn take_waiting(listener: TcpListener) -> Vec<StdTcpStream> {
     let Ok(listener) = listener.into_std() else { return Vec::new() };
     let _ = rustix::net::listen(&listener, 0);
     let mut waiting = Vec::new();
@@ -101,11 +103,8 @@ fn take_waiting(listener: TcpListener) -> Vec<TcpStream> {
         waiting.push(stream);
     }
     drop(listener);
-    let watched = |stream: std::net::TcpStream| {
-        stream.set_nonblocking(true).ok()?;
-        TcpStream::from_std(stream).ok()
-    };
-    waiting.into_iter().filter_map(watched).collect()
+    waiting.retain(|stream| stream.set_nonblocking(true).is_ok());
+    waiting
 }
 
 /// As many connections as there are file descriptors for.
@@ -115,11 +114,12 @@ fn connections_max() -> usize {
 }
 
 async fn serve_connection(
-    stream: TcpStream,
+    stream: StdTcpStream,
     service: Arc<Service>,
     timeouts: Timeouts,
     mut stop: watch::Receiver<bool>,
 ) {
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
     // Neither failure makes the connection worse than it was.
     let _ = stream.set_nodelay(true);
     if let Some(millis) = timeouts.write.and_then(|timeout| u32::try_from(timeout.as_millis()).ok()) {

@@ -24,15 +24,17 @@ mod sniff;
 mod static_files;
 mod upstream;
 mod words;
+mod workers;
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
 
 use config::{Config, Env};
 use log::log;
+use workers::Workers;
 
-/// Threads that serve. Starting a process blocks one of them until the new program is loaded.
+/// Threads that serve, depending on the processors; see [`workers`].
 const THREADS: std::ops::RangeInclusive<usize> = 2..=4;
 /// What `--help` prints.
 const HELP: &str = include_str!("help.txt");
@@ -57,23 +59,19 @@ fn serve() -> ExitCode {
         Err(error) => return fail(&error.to_string(), 1),
     };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(processors.clamp(*THREADS.start(), *THREADS.end()))
-        .max_blocking_threads(8)
-        .enable_all()
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
+    let threads = processors.clamp(*THREADS.start(), *THREADS.end());
+    let started = workers::runtime().and_then(|runtime| Ok((runtime, Workers::start(threads)?)));
+    let (runtime, workers) = match started {
+        Ok((runtime, workers)) => (runtime, Arc::new(workers)),
         Err(error) => return fail(&format!("cannot start: {error}"), 1),
     };
-    // A worker runs it: the thread of `block_on` would have to be woken for every event.
-    let ended = runtime.block_on(async { tokio::spawn(run::run(config)).await });
-    // Drops what is left, and with it the processes of requests that were given up.
-    runtime.shutdown_timeout(Duration::from_millis(100));
+    let ended = runtime.block_on(run::run(config, Arc::clone(&workers)));
+    // What is left is dropped, and with it the processes of requests that were given up.
+    drop(runtime);
+    drop(workers);
     match ended {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => fail(&error, 1),
-        Err(error) => fail(&error.to_string(), 1),
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, 1),
     }
 }
 

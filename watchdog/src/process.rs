@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process_group, pidfd_open, waitpgid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, kill_process, kill_process_group, pidfd_open, waitpgid,
+};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -46,17 +48,19 @@ impl Process {
         Ok(Self { child: Some(child), group, orphans: Arc::clone(orphans) })
     }
 
-    /// Sends `signal` to the whole group, unless its leader is reaped.
-    pub(crate) fn signal(&self, signal: Signal) {
+    /// Asks the child to end; what it started is its own affair.
+    pub(crate) fn terminate(&self) {
         if self.child.is_some() {
-            // The only failure is that nobody is left in it.
-            let _ = kill_process_group(self.group, signal);
+            let _ = kill_process(self.group, Signal::TERM);
         }
     }
 
     /// Kills the whole group: the child and every descendant that did not leave the group.
     pub(crate) fn kill(&self) {
-        self.signal(Signal::KILL);
+        if self.child.is_some() {
+            // The only failure is that nobody is left in it.
+            let _ = kill_process_group(self.group, Signal::KILL);
+        }
     }
 
     /// The exit status, if it exited; reaps it then.

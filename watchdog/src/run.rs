@@ -18,6 +18,7 @@ use crate::process::Orphans;
 use crate::service::{Handler, Service};
 use crate::static_files::StaticFiles;
 use crate::upstream::{Server, Upstream};
+use crate::workers::Workers;
 
 /// How long requests in flight are waited for when `write_timeout` sets no limit.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -34,7 +35,7 @@ struct Stops {
 ///
 /// # Errors
 /// What stopped the start, or that the function's own server ended.
-pub(crate) async fn run(mut config: Config) -> Result<(), String> {
+pub(crate) async fn run(mut config: Config, workers: Arc<Workers>) -> Result<(), String> {
     let mut stops = Stops::new().map_err(|error| format!("cannot wait for signals: {error}"))?;
     let timeouts = config.timeouts;
     log!("Version: {}", env!("CARGO_PKG_VERSION"));
@@ -54,7 +55,7 @@ pub(crate) async fn run(mut config: Config) -> Result<(), String> {
     let service = Arc::new(Service { handler, calls, health, ready_path, debug_headers });
     let (stop, stopped) = watch::channel(false);
     let (open, mut all_closed) = mpsc::channel(1);
-    let accepting = tokio::spawn(accept(listener, Arc::clone(&service), timeouts, stopped, open));
+    let accepting = tokio::spawn(accept(listener, workers, Arc::clone(&service), timeouts, stopped, open));
 
     tokio::select! {
         serving = serve(&service) => return Err(serving),

@@ -9,19 +9,23 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::Signal;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::log::{LineLog, LineStyle, log};
 use crate::process::{Orphans, Process, describe};
 use crate::program::Program;
 
+/// How long the output of a server that has ended is read.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(200);
+
 /// The function's own server.
 #[derive(Debug)]
 pub(crate) struct Server {
     process: Process,
+    logs: Vec<JoinHandle<()>>,
 }
 
 /// A server that ended by itself; the watchdog has nothing to serve without it.
@@ -49,11 +53,12 @@ impl Server {
         let streams = [stdin, stdout, stderr].map(Stdio::from);
         let process = Process::start(&program, std::iter::empty(), streams, orphans)
             .map_err(|error| error.to_string())?;
+        let mut logs = Vec::new();
         for (pipe, prefix) in [(our_stdout, "stdout: "), (our_stderr, "stderr: ")] {
             let pipe = pipe::Receiver::from_owned_fd(pipe).map_err(no_pipe)?;
-            tokio::spawn(log_lines(pipe, LineLog::new(prefix, style)));
+            logs.push(tokio::spawn(log_lines(pipe, LineLog::new(prefix, style))));
         }
-        Ok(Self { process })
+        Ok(Self { process, logs })
     }
 
     /// Returns when it ends in a way that leaves nothing to serve. One that exits with 0 may have put itself
@@ -64,17 +69,32 @@ impl Server {
                 log!("Forked function has exited with 0; requests still go to upstream_url.");
                 std::future::pending().await
             }
-            Ok(status) => ServerEnded(describe(status)),
+            Ok(status) => {
+                self.log_rest().await;
+                ServerEnded(describe(status))
+            }
             Err(error) => ServerEnded(error.to_string()),
         }
     }
 
     /// Asks it to end, and kills its group when it has not after `patience`.
     pub(crate) async fn stop(mut self, patience: Duration) {
-        self.process.signal(Signal::TERM);
+        self.process.terminate();
         if timeout(patience, self.process.wait()).await.is_err() {
             log!("Forked function does not end on SIGTERM; killing it.");
+            self.process.kill();
         }
+        self.log_rest().await;
+    }
+
+    /// Waits for its last words, though not for a descendant that holds on to its output.
+    async fn log_rest(&mut self) {
+        let rest = async {
+            for log in self.logs.drain(..) {
+                let _ = log.await;
+            }
+        };
+        let _ = timeout(LAST_WORDS_TIMEOUT, rest).await;
     }
 }
 

@@ -7,6 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
@@ -40,9 +41,16 @@ pub(crate) struct NotSent {
     pub(crate) request: Option<Box<Request<Outgoing>>>,
 }
 
-/// Idle connections.
+/// Idle connections; each is used again on the thread that made it, whose runtime watches it.
 #[derive(Debug, Default)]
-pub(crate) struct Links(Mutex<Vec<(Link, Instant)>>);
+pub(crate) struct Links(Mutex<Vec<Idle>>);
+
+#[derive(Debug)]
+struct Idle {
+    link: Link,
+    since: Instant,
+    thread: ThreadId,
+}
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -105,12 +113,7 @@ impl Links {
     /// An idle connection that the server has not closed.
     pub(crate) async fn take(&self) -> Option<Link> {
         loop {
-            let (mut link, since) = self.0.lock().pop()?;
-            if since.elapsed() > IDLE_AGE {
-                // What lies below is older still.
-                self.0.lock().clear();
-                return None;
-            }
+            let mut link = self.pop()?;
             // A closing that has arrived shows now.
             std::future::poll_fn(|cx| {
                 link.drive(cx);
@@ -123,11 +126,20 @@ impl Links {
         }
     }
 
+    fn pop(&self) -> Option<Link> {
+        let thread = std::thread::current().id();
+        let mut idle = self.0.lock();
+        idle.retain(|idle| idle.since.elapsed() < IDLE_AGE);
+        // The last was used last.
+        let index = idle.iter().rposition(|idle| idle.thread == thread)?;
+        Some(idle.remove(index).link)
+    }
+
     /// Keeps a connection whose response has been read to its end.
     pub(crate) fn put(&self, link: Link) {
-        let mut links = self.0.lock();
-        if links.len() < IDLE_MAX && link.connection.is_some() && !link.sender.is_closed() {
-            links.push((link, Instant::now()));
+        let mut idle = self.0.lock();
+        if idle.len() < IDLE_MAX && link.connection.is_some() && !link.sender.is_closed() {
+            idle.push(Idle { link, since: Instant::now(), thread: std::thread::current().id() });
         }
     }
 }
