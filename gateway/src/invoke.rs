@@ -10,19 +10,21 @@ mod request_body;
 mod response_body;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use bramble_provider::{Body, FunctionName, Invocation, ProviderError};
 use http::{Request, Response};
-use hyper::body::Incoming;
 
 use crate::error::{GatewayError, error_response};
 use crate::functions::Function;
+use crate::serve::lingering::Lingering;
 use crate::state::Gateway;
 
 use deadline::Deadline;
-use request_body::Arrived;
+use request_body::{Arrived, Rest};
 use response_body::CountedBody;
 
 /// What every function's path begins with.
@@ -34,7 +36,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Answers a request to a path below [`PREFIX`].
 pub(crate) async fn invoke(
     gateway: &Gateway,
-    mut request: Request<Incoming>,
+    mut request: Request<Lingering>,
     peer: SocketAddr,
 ) -> Response<Body> {
     let started_at = SystemTime::now();
@@ -49,36 +51,48 @@ pub(crate) async fn invoke(
     let inflight = function.admit();
     let deadline = Deadline::after(inflight.since(), gateway.config.upstream_timeout);
     let (request, incoming) = request.into_parts();
-    let arrived = Arrived::gather(incoming, gateway.config.max_body_bytes).await;
-    let mut response = match arrived {
-        Err(error) => Response::<Body>::from(&error),
-        Ok(arrived) => {
-            let refused = arrived.refused;
-            let invocation = Invocation {
-                call_id: call_id.clone(),
-                request,
-                path_offset,
-                body: arrived.body,
-                peer: Some(peer),
-                started_at,
-            };
-            let outcome = deadline.limit(run(gateway, &function, invocation)).await;
-            match outcome {
-                _ if refused.is_some_and(|refused| refused.happened()) => {
-                    let limit_bytes = gateway.config.max_body_bytes;
-                    Response::<Body>::from(&GatewayError::BodyTooLarge { limit_bytes })
-                }
-                Some(Ok(response)) => response,
-                Some(Err(error)) => error_response(&error),
-                None => error_response(&ProviderError::TimedOut {
-                    name: function.spec.name.clone(),
-                    timeout: gateway.config.upstream_timeout,
-                }),
-            }
+    let (answered, rest) = match Arrived::gather(incoming, gateway.config.max_body_bytes).await {
+        Err(error) => (Err(error), None),
+        Ok(Arrived { body, rest }) => {
+            let call_id = call_id.clone();
+            let invocation = Invocation { call_id, request, path_offset, body, peer: Some(peer), started_at };
+            (answer(gateway, &function, invocation, &deadline, rest.as_ref()).await, rest)
         }
     };
+    let gone = matches!(answered, Err(GatewayError::BodyCut(_)));
+    let mut response = answered.unwrap_or_else(|error| Response::from(&error));
     headers::answer(response.headers_mut(), &call_id, started_at, inflight.since().elapsed());
-    CountedBody::wrap(response, inflight, deadline)
+    if gone {
+        // Nobody reads it, and going without a word counts the invocation as one whose client went.
+        return response;
+    }
+    CountedBody::wrap(response, inflight, deadline, rest)
+}
+
+/// Runs an invocation for as long as it may, and as its request's body keeps coming.
+async fn answer(
+    gateway: &Gateway,
+    function: &Arc<Function>,
+    invocation: Invocation,
+    deadline: &Deadline,
+    rest: Option<&Rest>,
+) -> Result<Response<Body>, GatewayError> {
+    let broken = || rest.and_then(Rest::broken);
+    let mut running = pin!(run(gateway, function, invocation));
+    let running = std::future::poll_fn(|cx| match running.as_mut().poll(cx) {
+        Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+        Poll::Pending if broken().is_some() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    });
+    let outcome = deadline.limit(running).await;
+    match (broken(), outcome.flatten()) {
+        (Some(broken), _) => Err(broken.error(gateway.config.max_body_bytes)),
+        (None, Some(outcome)) => Ok(outcome?),
+        (None, None) => Err(ProviderError::TimedOut {
+            name: function.spec.name.clone(),
+            timeout: gateway.config.upstream_timeout,
+        })?,
+    }
 }
 
 async fn run(

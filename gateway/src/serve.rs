@@ -1,5 +1,7 @@
 //! Accepting connections, and stopping without losing what runs.
 
+pub(crate) mod lingering;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -24,6 +26,8 @@ use crate::config::GatewayConfig;
 use crate::invoke::{self, PREFIX};
 use crate::ready::Phase;
 use crate::state::Gateway;
+
+use lingering::Lingering;
 
 /// Wait after a connection could not be accepted, as when the process is out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -50,13 +54,19 @@ pub async fn run(
     // Ports first: a second gateway on one address should not wait for the store.
     let listener = bind(config.listen, "listen").await?;
     let metrics_listener = bind(config.metrics_listen, "metrics_listen").await?;
-    let running =
-        Running { listen: listener.local_addr()?, metrics_listen: metrics_listener.local_addr()? };
+    let running = Running { listen: listener.local_addr()?, metrics_listen: metrics_listener.local_addr()? };
     let gateway = Gateway::open(config).await?;
     let connections = GracefulShutdown::new();
-    let main = Arc::new(Site { router: api::router(Arc::clone(&gateway)), gateway: Arc::clone(&gateway), functions: true });
-    let metrics =
-        Arc::new(Site { router: api::metrics_router(Arc::clone(&gateway)), gateway: Arc::clone(&gateway), functions: false });
+    let main = Arc::new(Site {
+        router: api::router(Arc::clone(&gateway)),
+        gateway: Arc::clone(&gateway),
+        functions: true,
+    });
+    let metrics = Arc::new(Site {
+        router: api::metrics_router(Arc::clone(&gateway)),
+        gateway: Arc::clone(&gateway),
+        functions: false,
+    });
     gateway.readiness.advance(Phase::Ready);
     tracing::info!(listen = %running.listen, metrics = %running.metrics_listen, "ready");
     ready(&running);
@@ -138,6 +148,7 @@ fn serve(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, connections: &Gra
 
 impl Site {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        let request = Lingering::wrap(request);
         if self.functions && request.uri().path().starts_with(PREFIX) {
             return invoke::invoke(&self.gateway, request, peer).await;
         }

@@ -19,7 +19,7 @@ impl Deadline {
         Self { at: since + timeout, alarm: None }
     }
 
-    /// Ready once it is over. Called when something else has to wait.
+    /// Ready once it is over.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let at = self.at.into();
         self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at))).as_mut().poll(cx)

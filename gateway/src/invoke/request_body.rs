@@ -2,17 +2,18 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bramble_provider::{Body, BodyError};
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
 use crate::error::GatewayError;
+use crate::serve::lingering::Lingering;
 
 /// Bodies up to here are taken whole before a slot is, so a slow sender of a small body holds none.
 const WHOLE_BYTES: u64 = 64 << 10;
@@ -23,17 +24,43 @@ const PATIENCE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Arrived {
     pub(super) body: Body,
-    /// Tells afterwards whether the body went over the limit; `None` when its length was known.
-    pub(super) refused: Option<Refused>,
+    /// What becomes of the rest; `None` when all of it is there.
+    pub(super) rest: Option<Rest>,
 }
 
-/// Whether a body of unknown length turned out too large.
+/// What became of a body that a function reads as it arrives.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Refused(Arc<AtomicBool>);
+pub(super) struct Rest(Arc<AtomicU8>);
 
-impl Refused {
-    pub(super) fn happened(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+/// Why the rest of a body does not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Broken {
+    /// It went over the limit.
+    TooLarge = 1,
+    /// The client went away, or sent what is no body.
+    ClientGone = 2,
+}
+
+impl Broken {
+    /// What the client is told, and what the invocation is counted as.
+    pub(super) fn error(self, limit_bytes: u64) -> GatewayError {
+        match self {
+            Self::TooLarge => GatewayError::BodyTooLarge { limit_bytes },
+            Self::ClientGone => GatewayError::BodyCut("the client went away".to_owned()),
+        }
+    }
+}
+
+impl Rest {
+    /// Why it does not come, once that is known.
+    pub(super) fn broken(&self) -> Option<Broken> {
+        let found = self.0.load(Ordering::Relaxed);
+        [Broken::TooLarge, Broken::ClientGone].into_iter().find(|broken| *broken as u8 == found)
+    }
+
+    fn set(&self, broken: Broken) {
+        self.0.store(broken as u8, Ordering::Relaxed);
     }
 }
 
@@ -43,22 +70,22 @@ impl Arrived {
     /// # Errors
     /// [`GatewayError::BodyTooLarge`] when the announced length is over the limit, and
     /// [`GatewayError::BodyCut`] when the client went away.
-    pub(super) async fn gather(mut incoming: Incoming, limit_bytes: u64) -> Result<Self, GatewayError> {
-        let whole = |bytes| Ok(Self { body: Body::whole(bytes), refused: None });
+    pub(super) async fn gather(mut incoming: Lingering, limit_bytes: u64) -> Result<Self, GatewayError> {
+        let whole = |bytes| Ok(Self { body: Body::whole(bytes), rest: None });
         if incoming.is_end_stream() {
             return whole(Bytes::new());
         }
         let Some(length) = incoming.size_hint().exact() else {
-            return Ok(Self::limited(incoming, limit_bytes));
+            return Ok(Self::streamed(Bytes::new(), incoming, limit_bytes));
         };
         if length > limit_bytes {
             return Err(GatewayError::BodyTooLarge { limit_bytes });
         }
         if length > WHOLE_BYTES {
-            return Ok(Self { body: Body::stream(Bytes::new(), incoming), refused: None });
+            return Ok(Self::streamed(Bytes::new(), incoming, length));
         }
         // Nearly always the first frame is all of it, and came with the head.
-        let first = next_data(&mut incoming).await?;
+        let first = next_data(&mut incoming).now_or_never().transpose()?.unwrap_or_default();
         if first.len() as u64 == length {
             return whole(first);
         }
@@ -76,19 +103,19 @@ impl Arrived {
         };
         match tokio::time::timeout(PATIENCE, rest).await {
             Ok(done) => done.and_then(|()| whole(gathered.freeze())),
-            Err(_) => Ok(Self { body: Body::stream(gathered.freeze(), incoming), refused: None }),
+            Err(_) => Ok(Self::streamed(gathered.freeze(), incoming, length)),
         }
     }
 
-    fn limited(incoming: Incoming, limit_bytes: u64) -> Self {
-        let refused = Refused::default();
-        let body = LimitedBody { incoming, left: limit_bytes, refused: refused.clone() };
-        Self { body: Body::stream(Bytes::new(), body), refused: Some(refused) }
+    fn streamed(first: Bytes, incoming: Lingering, limit_bytes: u64) -> Self {
+        let rest = Rest::default();
+        let body = LimitedBody { incoming, left: limit_bytes, rest: rest.clone() };
+        Self { body: Body::stream(first, body), rest: Some(rest) }
     }
 }
 
 /// The next bytes; empty at the end.
-async fn next_data(incoming: &mut Incoming) -> Result<Bytes, GatewayError> {
+async fn next_data(incoming: &mut Lingering) -> Result<Bytes, GatewayError> {
     loop {
         match incoming.frame().await {
             None => return Ok(Bytes::new()),
@@ -103,11 +130,11 @@ async fn next_data(incoming: &mut Incoming) -> Result<Bytes, GatewayError> {
     }
 }
 
-/// A body of unknown length that may not go over the limit.
+/// A body that may not go over the limit, and tells when it breaks off.
 struct LimitedBody {
-    incoming: Incoming,
+    incoming: Lingering,
     left: u64,
-    refused: Refused,
+    rest: Rest,
 }
 
 impl HttpBody for LimitedBody {
@@ -120,7 +147,10 @@ impl HttpBody for LimitedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = match std::task::ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
             None => return Poll::Ready(None),
-            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+            Some(Err(error)) => {
+                self.rest.set(Broken::ClientGone);
+                return Poll::Ready(Some(Err(error.into())));
+            }
             Some(Ok(frame)) => frame,
         };
         let length = frame.data_ref().map_or(0, Bytes::len) as u64;
@@ -130,7 +160,7 @@ impl HttpBody for LimitedBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             None => {
-                self.refused.0.store(true, Ordering::Relaxed);
+                self.rest.set(Broken::TooLarge);
                 Poll::Ready(Some(Err("the body is larger than the limit".into())))
             }
         }

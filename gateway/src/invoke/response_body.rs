@@ -9,6 +9,7 @@ use http::{Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::deadline::Deadline;
+use super::request_body::{Broken, Rest};
 use crate::functions::Inflight;
 
 /// What a response that broke off is counted as, whatever its head said.
@@ -20,11 +21,18 @@ pub(super) struct CountedBody {
     inflight: Option<Inflight>,
     status: StatusCode,
     deadline: Deadline,
+    /// What becomes of the request's body, of which the function may still be reading.
+    request: Option<Rest>,
 }
 
 impl CountedBody {
     /// Counts a whole response at once, and a streamed one at its end.
-    pub(super) fn wrap(response: Response<Body>, inflight: Inflight, deadline: Deadline) -> Response<Body> {
+    pub(super) fn wrap(
+        response: Response<Body>,
+        inflight: Inflight,
+        deadline: Deadline,
+        request: Option<Rest>,
+    ) -> Response<Body> {
         let status = response.status();
         let (parts, body) = response.into_parts();
         let body = match body.into_whole() {
@@ -32,9 +40,26 @@ impl CountedBody {
                 inflight.finish(status);
                 Body::whole(bytes)
             }
-            Err(body) => Body::stream(Bytes::new(), Self { body, inflight: Some(inflight), status, deadline }),
+            Err(body) => {
+                let inflight = Some(inflight);
+                Body::stream(Bytes::new(), Self { body, inflight, status, deadline, request })
+            }
         };
         Response::from_parts(parts, body)
+    }
+
+    fn request_broken(&self) -> Option<Broken> {
+        self.request.as_ref().and_then(Rest::broken)
+    }
+
+    /// Counts what has to end early, by whose fault it is.
+    fn break_off(&mut self) {
+        match self.request_broken() {
+            None => self.finish(BROKEN_OFF),
+            Some(Broken::TooLarge) => self.finish(StatusCode::PAYLOAD_TOO_LARGE),
+            // Dropped without a word it counts as given up by the client.
+            Some(Broken::ClientGone) => drop(self.inflight.take()),
+        }
     }
 
     fn finish(&mut self, status: StatusCode) {
@@ -52,22 +77,28 @@ impl HttpBody for CountedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // Before the body: one that always has more would never let it be looked at.
+        if self.deadline.poll_over(cx).is_ready() {
+            self.finish(StatusCode::GATEWAY_TIMEOUT);
+            return Poll::Ready(Some(Err("the invocation ran out of time".into())));
+        }
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(frame))),
             Poll::Ready(Some(Err(error))) => {
-                self.finish(BROKEN_OFF);
+                self.break_off();
                 Poll::Ready(Some(Err(error)))
+            }
+            // What a function made of half a request must not look whole.
+            Poll::Ready(None) | Poll::Pending if self.request_broken().is_some() => {
+                self.break_off();
+                Poll::Ready(Some(Err("the request broke off".into())))
             }
             Poll::Ready(None) => {
                 let status = self.status;
                 self.finish(status);
                 Poll::Ready(None)
             }
-            Poll::Pending => {
-                std::task::ready!(self.deadline.poll_over(cx));
-                self.finish(StatusCode::GATEWAY_TIMEOUT);
-                Poll::Ready(Some(Err("the invocation ran out of time".into())))
-            }
+            Poll::Pending => Poll::Pending,
         }
     }
 
