@@ -41,13 +41,8 @@ pub(crate) struct CodeCache {
 impl CodeCache {
     /// Opens the directory for an engine with this fingerprint. Only the owner may enter it.
     pub(crate) fn open(data_dir: &Path, fingerprint: &str) -> Result<Self, HostError> {
-        use std::os::unix::fs::DirBuilderExt;
         let dir = data_dir.join("cache").join(fingerprint);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&dir)
-            .map_err(|source| HostError::Storage { action: "create", path: dir.clone(), source })?;
+        create(&dir).map_err(|source| HostError::Storage { action: "create", path: dir.clone(), source })?;
         Ok(Self { dir })
     }
 
@@ -61,7 +56,8 @@ impl CodeCache {
         let mut hasher = Xxh3::new();
         hasher.update(&code);
         code.extend_from_slice(&hasher.digest128().to_be_bytes());
-        write_whole(&self.path(digest), &code).map_err(storage_error)
+        // It may have been deleted since it was opened.
+        create(&self.dir).and_then(|()| write_whole(&self.path(digest), &code)).map_err(storage_error)
     }
 
     /// Removes the code of a module, if there is any.
@@ -112,6 +108,11 @@ impl CodeCache {
     }
 }
 
+fn create(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
 fn checksum_matches(path: &Path) -> io::Result<bool> {
     let mut file = File::open(path)?;
     let Some(code_bytes) = file.metadata()?.len().checked_sub(CHECKSUM_BYTES as u64) else {
@@ -149,6 +150,15 @@ mod tests {
     fn loads_what_it_wrote() {
         let (_dir, cache, engine, digest) = compiled();
         assert!(matches!(cache.load(&engine, digest, GuestKind::CommandModule), Some(Loaded::Module(_))));
+    }
+
+    #[test]
+    fn comes_back_when_it_was_deleted() {
+        let (_dir, cache, engine, digest) = compiled();
+        fs::remove_dir_all(&cache.dir).unwrap();
+        assert!(cache.load(&engine, digest, GuestKind::CommandModule).is_none());
+        cache.put(digest, engine.precompile_module(b"\0asm\x01\0\0\0").unwrap()).unwrap();
+        assert!(cache.load(&engine, digest, GuestKind::CommandModule).is_some());
     }
 
     #[test]
