@@ -1,0 +1,19 @@
+//! The whole system: every promise is tried on the real binary, over real sockets, with real guests.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails should panic")]
+
+mod address_space;
+mod clients;
+mod crashes;
+mod deployments;
+mod examples;
+mod guests;
+mod isolation;
+mod modules;
+mod pool;
+mod requests;
+mod shutdown;
+mod specs;
+mod storage;
+mod streams;
+mod support;

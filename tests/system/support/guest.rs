@@ -1,0 +1,145 @@
+//! Small guests, one behaviour each, written out so that no compiler for wasm is needed.
+
+/// What every guest begins with: the host's functions, memory, and three helpers.
+///
+/// The first 128 bytes of memory are for the arguments of host calls, a buffer lies at 65536.
+const PRELUDE: &str = r#"
+    (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+    (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll_oneoff (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "environ_sizes_get" (func $environ_sizes_get (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "environ_get" (func $environ_get (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes_get (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_open"
+        (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_unlink_file" (func $path_unlink_file (param i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_create_directory"
+        (func $path_create_directory (param i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_readdir" (func $fd_readdir (param i32 i32 i32 i64 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "sock_accept" (func $sock_accept (param i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "sock_send" (func $sock_send (param i32 i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 4)
+
+    (func $vector (param $at i32) (param $len i32)
+        (i32.store (i32.const 0) (local.get $at))
+        (i32.store (i32.const 4) (local.get $len)))
+
+    ;; How many bytes of stdin came into the buffer; 0 at the end.
+    (func $read (result i32)
+        (call $vector (i32.const 65536) (i32.const 65536))
+        (if (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)) (then unreachable))
+        (i32.load (i32.const 8)))
+
+    (func $write (param $fd i32) (param $at i32) (param $len i32)
+        (loop $more
+            (call $vector (local.get $at) (local.get $len))
+            (if (call $fd_write (local.get $fd) (i32.const 0) (i32.const 1) (i32.const 8)) (then unreachable))
+            (local.set $at (i32.add (local.get $at) (i32.load (i32.const 8))))
+            (local.set $len (i32.sub (local.get $len) (i32.load (i32.const 8))))
+            (br_if $more (local.get $len))))
+
+    (func $sleep (param $nanoseconds i64)
+        (i32.store (i32.const 48) (i32.const 1)) ;; the clock that only goes forward
+        (i64.store (i32.const 56) (local.get $nanoseconds))
+        (if (call $poll_oneoff (i32.const 32) (i32.const 88) (i32.const 1) (i32.const 8)) (then unreachable)))
+"#;
+
+/// A guest that runs these instructions, with more definitions before its start function.
+pub(crate) fn with(definitions: &str, start: &str) -> Vec<u8> {
+    let text = format!("(module {PRELUDE} {definitions} (func (export \"_start\") {start}))");
+    wat::parse_str(text).unwrap()
+}
+
+/// A guest that runs these instructions.
+pub(crate) fn running(start: &str) -> Vec<u8> {
+    with("", start)
+}
+
+/// Answers this text, whatever it is asked, and does not look at its stdin.
+pub(crate) fn says(text: &str) -> Vec<u8> {
+    with(&data(text), &format!("(call $write (i32.const 1) (i32.const 4096) (i32.const {}))", text.len()))
+}
+
+/// Puts text into memory at 4096.
+pub(crate) fn data(text: &str) -> String {
+    let escaped: String = text.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+    format!("(data (i32.const 4096) \"{escaped}\")")
+}
+
+/// Answers what it is sent, as it comes.
+pub(crate) fn cat() -> Vec<u8> {
+    running(
+        "(local $count i32)
+        (loop $more
+            (local.set $count (call $read))
+            (if (local.get $count) (then
+                (call $write (i32.const 1) (i32.const 65536) (local.get $count))
+                (br $more))))",
+    )
+}
+
+/// Runs for ever without a host call.
+pub(crate) fn loops() -> Vec<u8> {
+    running("(loop $again (br $again))")
+}
+
+/// Sleeps for an hour.
+pub(crate) fn sleeps() -> Vec<u8> {
+    running("(call $sleep (i64.const 3600000000000))")
+}
+
+/// Takes ever more memory, and aborts when it gets no more, as programs do.
+pub(crate) fn allocates() -> Vec<u8> {
+    running("(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable")
+}
+
+/// Writes 64 KiB pieces to a descriptor: so many, or without end.
+pub(crate) fn floods(descriptor: u32, pieces: Option<u32>) -> Vec<u8> {
+    let go_on = match pieces {
+        None => "(br $more)".to_owned(),
+        Some(pieces) => format!(
+            "(local.set $done (i32.add (local.get $done) (i32.const 1)))
+            (br_if $more (i32.lt_u (local.get $done) (i32.const {pieces})))"
+        ),
+    };
+    running(&format!(
+        "(local $done i32)
+        (memory.fill (i32.const 65536) (i32.const 120) (i32.const 65536))
+        (loop $more
+            (call $write (i32.const {descriptor}) (i32.const 65536) (i32.const 65536))
+            {go_on})"
+    ))
+}
+
+/// Writes one byte each second, without end.
+pub(crate) fn drips() -> Vec<u8> {
+    with(
+        &data("."),
+        "(loop $more
+            (call $write (i32.const 1) (i32.const 4096) (i32.const 1))
+            (call $sleep (i64.const 1000000000))
+            (br $more))",
+    )
+}
+
+/// Answers its environment and then its arguments, one a line.
+pub(crate) fn tells_environment() -> Vec<u8> {
+    with(
+        r#"(func $lines (param $size i32) (local $at i32)
+            (if (i32.eqz (local.get $size)) (then return))
+            (loop $next
+                (if (i32.eqz (i32.load8_u offset=131072 (local.get $at)))
+                    (then (i32.store8 offset=131072 (local.get $at) (i32.const 10))))
+                (local.set $at (i32.add (local.get $at) (i32.const 1)))
+                (br_if $next (i32.lt_u (local.get $at) (local.get $size))))
+            (call $write (i32.const 1) (i32.const 131072) (local.get $size)))"#,
+        "(drop (call $environ_sizes_get (i32.const 16) (i32.const 20)))
+        (drop (call $environ_get (i32.const 65536) (i32.const 131072)))
+        (call $lines (i32.load (i32.const 20)))
+        (drop (call $args_sizes_get (i32.const 16) (i32.const 20)))
+        (drop (call $args_get (i32.const 65536) (i32.const 131072)))
+        (call $lines (i32.load (i32.const 20)))",
+    )
+}
