@@ -127,7 +127,7 @@ impl All {
     }
 
     fn many(&self) -> Many {
-        Many { few: 10, many: self.many, connections: vec![1], rounds: self.rounds, seconds: 1.0 }
+        Many { few: 10, many: self.many, connections: vec![1], rounds: 3 * self.rounds, seconds: 0.4 }
     }
 }
 

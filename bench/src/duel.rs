@@ -39,6 +39,8 @@ pub(crate) struct Duel {
     pub(crate) rate_ratio: Spread,
     /// First to second, of the p50.
     pub(crate) p50_ratio: Spread,
+    /// First less second, of the p50.
+    pub(crate) p50_difference_ns: Spread,
     /// First to second, of the server's processor time for a request.
     pub(crate) cpu_ratio: Spread,
 }
@@ -93,13 +95,16 @@ impl Duel {
         let ratios = |figure: fn(&Turn) -> f64| -> Vec<f64> {
             first.iter().zip(second).map(|(first, second)| figure(first) / figure(second)).collect()
         };
+        let p50_ns = |turn: &Turn| turn.outcome.latencies.p50_ns() as f64;
+        let differences = first.iter().zip(second).map(|(first, second)| p50_ns(first) - p50_ns(second));
         let rate_ratios = ratios(|turn| turn.outcome.requests_per_second);
         Self {
             first: Side::of(first),
             second: Side::of(second),
             rate_ratio: Spread::of(rate_ratios.iter().copied()),
             rate_ratios,
-            p50_ratio: Spread::of(ratios(|turn| turn.outcome.latencies.p50_ns() as f64)),
+            p50_ratio: Spread::of(ratios(p50_ns)),
+            p50_difference_ns: Spread::of(differences),
             cpu_ratio: Spread::of(ratios(|turn| turn.server_cpu_ns_per_request)),
         }
     }

@@ -36,11 +36,12 @@ pub(crate) struct Many {
     /// Connections
     #[arg(long, value_delimiter = ',', default_value = "1,16")]
     pub(crate) connections: Vec<usize>,
-    /// Rounds; each asks both gateways
-    #[arg(long, default_value_t = 5)]
+    /// Rounds; each asks both gateways. Many short ones: a lone request's time depends on which cores
+    /// the two ends happen to run on
+    #[arg(long, default_value_t = 15)]
     pub(crate) rounds: usize,
     /// Seconds for each gateway in each round
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 0.5)]
     pub(crate) seconds: f64,
 }
 

@@ -71,8 +71,6 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
 pub(crate) struct Results {
     pub(crate) closed: Vec<Comparison>,
     pub(crate) open: Vec<Comparison>,
-    /// p50 of the gateway less p50 of axum at 1 connection, one for each body that was measured so.
-    pub(crate) added_at_one_connection: Vec<Added>,
 }
 
 /// Gateway (first) and axum (second) under one load.
@@ -84,13 +82,6 @@ pub(crate) struct Comparison {
     pub(crate) rate_per_second: Option<f64>,
     #[serde(flatten)]
     pub(crate) duel: Duel,
-}
-
-/// What the gateway adds to a request that is alone.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Added {
-    pub(crate) body_bytes: usize,
-    pub(crate) p50_ns: f64,
 }
 
 impl OverHttp {
@@ -109,9 +100,9 @@ impl OverHttp {
             let title = "Open loop: latency from the instant a request was due (ratio of the p50)";
             report = report.table(table(title, &results.open, |duel| duel.p50_ratio));
         }
-        let added = results.added_at_one_connection.iter().map(|added| {
-            let time = time(added.p50_ns);
-            format!("the gateway adds {time} to the p50 of a lone request of {} bytes", added.body_bytes)
+        let added = results.closed.iter().filter(|comparison| comparison.connections == 1).map(|lone| {
+            let added = lone.duel.p50_difference_ns.text(time);
+            format!("the gateway adds {added} to the p50 of a lone request of {} bytes", lone.body_bytes)
         });
         let limits = results.closed.iter().filter(|comparison| comparison.duel.sender_limits()).map(|limited| {
             format!(
@@ -143,18 +134,13 @@ impl OverHttp {
         let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
         let server = Server::start(dir.path(), self.server_threads)?;
         Api::connect(server.addresses.gateway)?.upload("echo", &guests::echo())?;
-        let mut results =
-            Results { closed: Vec::new(), open: Vec::new(), added_at_one_connection: Vec::new() };
+        let mut results = Results { closed: Vec::new(), open: Vec::new() };
         for &body_bytes in &self.body {
             let first = results.closed.len();
             for &connections in &self.connections {
                 results.closed.push(self.compare(&server, body_bytes, connections, Pace::Closed)?);
             }
             let closed = &results.closed[first..];
-            if let Some(lone) = closed.iter().find(|comparison| comparison.connections == 1) {
-                let p50_ns = lone.duel.first.p50_ns.median - lone.duel.second.p50_ns.median;
-                results.added_at_one_connection.push(Added { body_bytes, p50_ns });
-            }
             let peaks = closed.iter().map(|comparison| comparison.duel.first.requests_per_second.median);
             let rate = match self.rate {
                 Rate::Off => continue,
