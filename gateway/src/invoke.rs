@@ -11,7 +11,6 @@ mod response_body;
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
@@ -32,6 +31,8 @@ pub(crate) const PREFIX: &str = "/function/";
 
 /// When a client refused by `max_inflight` may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// When a client may ask again for a function that needs its operator: a redeploy brings it back.
+const FAULT_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Answers a request to a path below [`PREFIX`].
 pub(crate) async fn invoke(
@@ -49,6 +50,7 @@ pub(crate) async fn invoke(
     let call_id = headers::call_id(request.headers());
     headers::strip_hop_by_hop(request.headers_mut());
     let inflight = function.admit();
+    let function = inflight.function();
     let deadline = Deadline::after(inflight.since(), gateway.config.upstream_timeout);
     let (request, incoming) = request.into_parts();
     let (answered, rest) = match Arrived::gather(incoming, gateway.config.max_body_bytes).await {
@@ -72,7 +74,7 @@ pub(crate) async fn invoke(
 /// Runs an invocation for as long as it may, and as its request's body keeps coming.
 async fn answer(
     gateway: &Gateway,
-    function: &Arc<Function>,
+    function: &Function,
     invocation: Invocation,
     deadline: &Deadline,
     rest: Option<&Rest>,
@@ -97,9 +99,16 @@ async fn answer(
 
 async fn run(
     gateway: &Gateway,
-    function: &Arc<Function>,
+    function: &Function,
     invocation: Invocation,
 ) -> Result<Response<Body>, ProviderError> {
+    if let Some(fault) = function.fault() {
+        return Err(ProviderError::Unavailable {
+            provider: function.runtime.as_str(),
+            reason: format!("{} could not be taken up at the start: {fault}", function.spec.name),
+            retry_after: FAULT_RETRY_AFTER,
+        });
+    }
     if function.desired() == 0 {
         gateway.functions.activate(function).await?;
     }

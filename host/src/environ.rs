@@ -42,7 +42,7 @@ impl Strings {
 }
 
 /// Adds the variables of one request to a function's own.
-pub(crate) fn with_request(own: &Strings, invocation: &Invocation) -> Strings {
+pub(crate) fn with_request<B>(own: &Strings, invocation: &Invocation<B>) -> Strings {
     let mut strings = own.clone();
     let request = &invocation.request;
     strings.push(&["Http_Method=", request.method.as_str()]);

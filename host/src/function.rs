@@ -8,7 +8,7 @@ use bramble_provider::{FunctionName, ProviderError, Replicas};
 
 use crate::function_log::FunctionLog;
 use crate::revision::Revision;
-use crate::slots::{NoSlot, SlotGuard, Slots};
+use crate::slots::{NoSlot, Slots};
 
 /// When a refused client may try again: an invocation is short against a second.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -17,21 +17,22 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Function {
     pub(crate) name: FunctionName,
-    pub(crate) slots: Arc<Slots>,
+    pub(crate) slots: Slots,
+    /// The slots that all functions share.
+    pub(crate) host_slots: Arc<Slots>,
     pub(crate) revision: ArcSwap<Revision>,
     pub(crate) log: Arc<FunctionLog>,
 }
 
 impl Function {
     /// Waits for a slot of this function, then for one of the host's.
-    pub(crate) async fn admit(
-        self: &Arc<Self>,
-        host: &Arc<Slots>,
-        wait: Duration,
-    ) -> Result<Admitted, ProviderError> {
-        let slot = self.slots.acquire(wait).await.map_err(|refused| self.saturated(refused))?;
-        let host = host.acquire(wait).await.map_err(|refused| self.saturated(refused))?;
-        Ok(Admitted { slot: Some(slot), _host: host, function: Arc::clone(self) })
+    pub(crate) async fn admit(self: Arc<Self>, wait: Duration) -> Result<Admitted, ProviderError> {
+        self.slots.acquire(wait).await.map_err(|refused| self.saturated(refused))?;
+        let mut admitted = Admitted { function: self, in_host: false };
+        let function = &admitted.function;
+        function.host_slots.acquire(wait).await.map_err(|refused| function.saturated(refused))?;
+        admitted.in_host = true;
+        Ok(admitted)
     }
 
     pub(crate) fn replicas(&self) -> Replicas {
@@ -59,9 +60,8 @@ impl Function {
 /// The right to run one instance; dropping it gives both slots back.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    slot: Option<SlotGuard>,
-    _host: SlotGuard,
-    function: Arc<Function>,
+    pub(crate) function: Arc<Function>,
+    in_host: bool,
 }
 
 impl Admitted {
@@ -74,7 +74,10 @@ impl Admitted {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.slot = None;
+        if self.in_host {
+            self.function.host_slots.release();
+        }
+        self.function.slots.release();
         self.function.unload_if_unused();
     }
 }

@@ -2,54 +2,36 @@
 
 use std::sync::Arc;
 
-use bramble_provider::Invocation;
 use wasmtime::{Memory, ModuleExport};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::environ::{self, Strings};
+use crate::call::Call;
+use crate::environ::Strings;
 use crate::input::Input;
 use crate::memory::MemoryMeter;
 use crate::output::Output;
 use crate::refuse_network::RefuseNetwork;
-use crate::revision::Revision;
 use crate::secrets::SECRETS_PATH;
 use crate::stderr::Stderr;
 
-/// What every kind of guest has.
-#[derive(Debug)]
-pub(crate) struct Common {
-    pub(crate) revision: Arc<Revision>,
-    pub(crate) input: Input,
-    pub(crate) output: Output,
-    pub(crate) stderr: Stderr,
-    pub(crate) meter: MemoryMeter,
-    /// The request without its body, which is behind `input`.
-    pub(crate) invocation: Invocation,
-}
-
-impl Common {
-    /// The environment of this invocation.
-    pub(crate) fn environment(&self) -> Strings {
-        environ::with_request(&self.revision.environment, &self.invocation)
+/// The library's state for a guest: its streams, and its secrets if it has any.
+fn wasi(call: &Arc<Call>) -> WasiCtxBuilder {
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.stdin(Input(Arc::clone(call))).stdout(Output(Arc::clone(call))).stderr(Stderr(Arc::clone(call)));
+    if let Some(view) = &call.revision.secrets
+        && let Err(error) = wasi.preopened_dir(view.path(), SECRETS_PATH, FsPerms::ReadOnly)
+    {
+        tracing::error!(function = %call.revision.name, %error, "the secrets cannot be shown");
     }
-
-    fn wasi(&self) -> WasiCtxBuilder {
-        let mut wasi = WasiCtxBuilder::new();
-        wasi.stdin(self.input.clone()).stdout(self.output.clone()).stderr(self.stderr.clone());
-        if let Some(view) = &self.revision.secrets
-            && let Err(error) = wasi.preopened_dir(view.path(), SECRETS_PATH, FsPerms::ReadOnly)
-        {
-            tracing::error!(function = %self.revision.name, %error, "the secrets cannot be shown");
-        }
-        wasi
-    }
+    wasi
 }
 
 /// A WASI 0.1 command.
 pub(crate) struct CommandGuest {
-    pub(crate) common: Common,
+    pub(crate) call: Arc<Call>,
+    pub(crate) meter: MemoryMeter,
     pub(crate) memory_export: ModuleExport,
     pub(crate) memory: Option<Memory>,
     pub(crate) environment: Option<Strings>,
@@ -58,36 +40,39 @@ pub(crate) struct CommandGuest {
 }
 
 impl CommandGuest {
-    pub(crate) fn new(common: Common, memory_export: ModuleExport) -> Self {
-        Self { common, memory_export, memory: None, environment: None, wasi: None }
+    pub(crate) fn new(call: Arc<Call>, memory_export: ModuleExport) -> Self {
+        let meter = MemoryMeter::new(call.revision.memory_bytes);
+        Self { call, meter, memory_export, memory: None, environment: None, wasi: None }
     }
 
     pub(crate) fn wasi(&mut self) -> &mut WasiP1Ctx {
-        self.wasi.get_or_insert_with(|| Box::new(self.common.wasi().build_p1()))
+        self.wasi.get_or_insert_with(|| Box::new(wasi(&self.call).build_p1()))
     }
 
     pub(crate) fn environment(&mut self) -> &Strings {
-        self.environment.get_or_insert_with(|| self.common.environment())
+        self.environment.get_or_insert_with(|| self.call.environment())
     }
 }
 
 /// A WASI 0.2 component.
 pub(crate) struct ComponentGuest {
-    pub(crate) common: Common,
-    pub(crate) http: WasiHttpCtx,
+    pub(crate) call: Arc<Call>,
+    pub(crate) meter: MemoryMeter,
+    http: WasiHttpCtx,
     wasi: WasiCtx,
     table: ResourceTable,
     network: RefuseNetwork,
 }
 
 impl ComponentGuest {
-    pub(crate) fn new(common: Common) -> Self {
-        let mut wasi = common.wasi();
-        let arguments: Vec<String> = common.revision.arguments.iter().collect();
-        wasi.args(&arguments).envs(&common.environment().pairs());
+    pub(crate) fn new(call: Arc<Call>) -> Self {
+        let mut wasi = wasi(&call);
+        let arguments: Vec<String> = call.revision.arguments.iter().collect();
+        wasi.args(&arguments).envs(&call.environment().pairs());
         Self {
             wasi: wasi.build(),
-            common,
+            meter: MemoryMeter::new(call.revision.memory_bytes),
+            call,
             http: WasiHttpCtx::new(),
             table: ResourceTable::new(),
             network: RefuseNetwork,

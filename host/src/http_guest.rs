@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bramble_provider::{Body, BodyError, ProviderError};
 use bytes::Bytes;
@@ -12,51 +13,46 @@ use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
-use wasmtime::{Engine, Store};
+use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use wasmtime_wasi_http::{Error, WasiHttpView};
 
+use crate::call::Call;
 use crate::function::Admitted;
 use crate::guest::ComponentGuest;
-use crate::metrics::HostMetrics;
-use crate::revision::Revision;
-use crate::run::{Exit, GuestRun, component_meter, exit_of, take_turns};
+use crate::run::{Exit, GuestRun, exit_of, take_turns};
 
 type Answer = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
 /// Runs the handler on one request; its answer comes through `answer`, its end is returned.
 pub(crate) async fn handle(
-    engine: Engine,
-    code: &ProxyPre<ComponentGuest>,
-    guest: ComponentGuest,
+    code: ProxyPre<ComponentGuest>,
+    call: Arc<Call>,
     body: Body,
     answer: oneshot::Sender<Answer>,
-    metrics: Arc<HostMetrics>,
 ) -> Exit {
-    let request = request_of(&guest, body);
-    let mut store = Store::new(&engine, guest);
-    store.limiter(|guest| component_meter(guest));
+    let request = request_of(&call, body);
+    let mut store = Store::new(code.engine(), ComponentGuest::new(call));
+    store.limiter(|guest| &mut guest.meter);
     take_turns(&mut store);
     let result = async {
         let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
         let out = store.data_mut().http().new_response_outparam(answer)?;
-        let making = std::time::Instant::now();
+        let making = Instant::now();
         let proxy = code.instantiate_async(&mut store).await?;
-        metrics.instantiated(making.elapsed());
+        store.data().call.revision.metrics.instantiated(making.elapsed());
         proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await
     }
     .await;
-    exit_of(result.map(|()| 0), &store.data().common)
+    let guest = store.data();
+    exit_of(result.map(|()| 0), &guest.call, &guest.meter)
 }
 
 /// The request as the function sees it: its own path, and an authority, which the interface wants.
-fn request_of(
-    guest: &ComponentGuest,
-    body: Body,
-) -> Request<http_body_util::combinators::UnsyncBoxBody<Bytes, Error>> {
-    let invocation = &guest.common.invocation;
+fn request_of(call: &Call, body: Body) -> Request<http_body_util::combinators::UnsyncBoxBody<Bytes, Error>> {
+    let invocation = &call.invocation;
     let mut uri = invocation.request.uri.clone().into_parts();
     let path = match invocation.query() {
         Some(query) => PathAndQuery::try_from(format!("{}?{query}", invocation.path())),
@@ -79,7 +75,7 @@ fn request_of(
 pub(crate) struct Answering {
     pub(crate) run: GuestRun,
     pub(crate) answer: oneshot::Receiver<Answer>,
-    pub(crate) revision: Arc<Revision>,
+    pub(crate) call: Arc<Call>,
     pub(crate) admitted: Admitted,
 }
 
@@ -96,7 +92,7 @@ impl Answering {
             Pin::new(&mut self.answer).poll(cx)
         })
         .await;
-        let name = self.revision.name.clone();
+        let name = self.call.revision.name.clone();
         match (answer, &ended) {
             (_, Some(Exit::TimedOut(timeout))) => Err(ProviderError::TimedOut { name, timeout: *timeout }),
             (_, Some(Exit::NoRoom)) => Err(self.admitted.saturated()),
@@ -113,11 +109,10 @@ impl Answering {
     }
 
     fn streamed(self, response: Response<HyperOutgoingBody>, running: bool) -> Response<Body> {
-        let (run, revision, admitted) = (self.run, self.revision, self.admitted);
+        let (run, call, admitted) = (self.run, self.call, self.admitted);
         response.map(|inner| {
-            let left = revision.max_output_bytes;
-            let body =
-                HandlerBody { run: running.then_some(run), inner, left, revision, _admitted: admitted };
+            let left = call.revision.max_output_bytes;
+            let body = HandlerBody { run: running.then_some(run), inner, left, call, _admitted: admitted };
             Body::stream(Bytes::new(), body)
         })
     }
@@ -129,7 +124,7 @@ struct HandlerBody {
     inner: HyperOutgoingBody,
     /// Bytes that it may still write.
     left: u64,
-    revision: Arc<Revision>,
+    call: Arc<Call>,
     _admitted: Admitted,
 }
 
@@ -147,7 +142,7 @@ impl HttpBody for HandlerBody {
         {
             this.run = None;
             if let Some(reason) = exit.failure() {
-                tracing::info!(function = %this.revision.name, reason, "a function failed after its response began");
+                tracing::info!(function = %this.call.revision.name, reason, "a function failed after its response began");
                 return Poll::Ready(Some(Err(reason.into())));
             }
         }

@@ -8,18 +8,20 @@ use std::task::{Context, Poll};
 use bramble_provider::Body;
 use bytes::{Buf, Bytes};
 use http_body::Body as _;
-use parking_lot::Mutex;
 use tokio::io::{AsyncRead, ReadBuf};
 use wasmtime_wasi::cli::{IsTerminal, StdinStream};
 use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{InputStream, StreamError, StreamResult};
 
+use crate::call::Call;
+
 /// The request's body as a guest's stdin. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Input(Arc<Mutex<State>>);
+pub(crate) struct Input(pub(crate) Arc<Call>);
 
+/// What has arrived of a body, and where the rest comes from.
 #[derive(Debug)]
-struct State {
+pub(crate) struct InputState {
     ready: Bytes,
     rest: Option<Body>,
     failed: bool,
@@ -30,34 +32,35 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CutShort;
 
-impl Input {
+impl InputState {
     pub(crate) fn new(body: Body) -> Self {
         let (ready, rest) = match body.into_whole() {
             Ok(bytes) => (bytes, None),
             Err(stream) => (Bytes::new(), Some(stream)),
         };
-        Self(Arc::new(Mutex::new(State { ready, rest, failed: false, waiting: false })))
+        Self { ready, rest, failed: false, waiting: false }
     }
 
     /// Whether the guest is waiting for more of the body at this moment.
     pub(crate) fn guest_waits(&self) -> bool {
-        self.0.lock().waiting
+        self.waiting
     }
 
     /// Copies what is there into `buffer`, waiting when there is nothing yet; 0 at the end.
-    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, CutShort>> {
-        let mut state = self.0.lock();
-        std::task::ready!(state.poll_ready(cx));
-        if state.failed {
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<Result<usize, CutShort>> {
+        std::task::ready!(self.poll_ready(cx));
+        if self.failed {
             return Poll::Ready(Err(CutShort));
         }
-        let count = buffer.len().min(state.ready.len());
-        state.ready.copy_to_slice(&mut buffer[..count]);
+        let count = buffer.len().min(self.ready.len());
+        self.ready.copy_to_slice(&mut buffer[..count]);
         Poll::Ready(Ok(count))
     }
-}
 
-impl State {
     /// Ready when there are bytes, the end, or a failure.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.ready.is_empty() {
@@ -100,7 +103,7 @@ impl AsyncRead for Input {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let count = std::task::ready!(Self::poll_read(&self, cx, buffer.initialize_unfilled()))
+        let count = std::task::ready!(self.0.input.lock().poll_read(cx, buffer.initialize_unfilled()))
             .map_err(|CutShort| io::ErrorKind::ConnectionAborted)?;
         buffer.advance(count);
         Poll::Ready(Ok(()))
@@ -110,13 +113,13 @@ impl AsyncRead for Input {
 #[wasmtime_wasi_io::async_trait]
 impl Pollable for Input {
     async fn ready(&mut self) {
-        std::future::poll_fn(|cx| self.0.lock().poll_ready(cx)).await;
+        std::future::poll_fn(|cx| self.0.input.lock().poll_ready(cx)).await;
     }
 }
 
 impl InputStream for Input {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
-        let mut state = self.0.lock();
+        let mut state = self.0.input.lock();
         if state.failed {
             return Err(StreamError::LastOperationFailed(
                 io::Error::from(io::ErrorKind::ConnectionAborted).into(),

@@ -6,6 +6,7 @@
 //! reach nothing but its request, its response, its log, its environment and its own secrets.
 
 mod address_space;
+mod call;
 mod cgi;
 mod code;
 mod code_cache;

@@ -10,23 +10,27 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{OutputStream, StreamError, StreamResult};
 
+use crate::call::Call;
+
 /// Bytes that a guest may be ahead of its client.
 pub(crate) const HIGH_WATER_BYTES: usize = 256 << 10;
 /// Small writes are joined to pieces of this size.
 const PIECE_BYTES: usize = 64 << 10;
+/// Writes from here on are pieces of their own.
+const WHOLE_PIECE_BYTES: usize = 16 << 10;
 
 /// A guest's stdout. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Output(Arc<Mutex<State>>);
+pub(crate) struct Output(pub(crate) Arc<Call>);
 
+/// What a guest has written and the response has not taken.
 #[derive(Debug)]
-struct State {
+pub(crate) struct OutputState {
     pieces: VecDeque<Bytes>,
     tail: BytesMut,
     held: usize,
@@ -34,80 +38,59 @@ struct State {
     refused: bool,
 }
 
-impl Output {
+impl OutputState {
     /// An empty output that takes `limit_bytes` in all.
     pub(crate) fn new(limit_bytes: u64) -> Self {
-        Self(Arc::new(Mutex::new(State {
-            pieces: VecDeque::new(),
-            tail: BytesMut::new(),
-            held: 0,
-            left: limit_bytes,
-            refused: false,
-        })))
-    }
-
-    /// Takes some of `bytes` and tells how many: 0 only for an empty slice. Waits while the buffer is full.
-    pub(crate) fn poll_write(&self, bytes: &[u8]) -> Poll<Result<usize, OverLimit>> {
-        self.0.lock().poll_write(bytes)
+        Self { pieces: VecDeque::new(), tail: BytesMut::new(), held: 0, left: limit_bytes, refused: false }
     }
 
     /// Bytes written and not yet taken.
     pub(crate) fn held(&self) -> usize {
-        self.0.lock().held
+        self.held
     }
 
     /// Whether the guest wrote more than it may.
     pub(crate) fn refused(&self) -> bool {
-        self.0.lock().refused
+        self.refused
     }
 
     /// The next piece, if there is any.
-    pub(crate) fn take_piece(&self) -> Option<Bytes> {
-        let mut state = self.0.lock();
-        let piece = match state.pieces.pop_front() {
+    pub(crate) fn take_piece(&mut self) -> Option<Bytes> {
+        let piece = match self.pieces.pop_front() {
             Some(piece) => piece,
-            None if state.tail.is_empty() => return None,
-            None => std::mem::take(&mut state.tail).freeze(),
+            None if self.tail.is_empty() => return None,
+            None => std::mem::take(&mut self.tail).freeze(),
         };
-        state.held -= piece.len();
+        self.held -= piece.len();
         Some(piece)
     }
 
     /// All that is held, as one piece.
-    pub(crate) fn take_all(&self) -> Bytes {
-        let mut state = self.0.lock();
-        state.held = 0;
-        let tail = std::mem::take(&mut state.tail);
-        if state.pieces.is_empty() {
+    pub(crate) fn take_all(&mut self) -> Bytes {
+        self.held = 0;
+        let tail = std::mem::take(&mut self.tail);
+        if self.pieces.is_empty() {
             return tail.freeze();
         }
-        if tail.is_empty() && state.pieces.len() == 1 {
-            return state.pieces.pop_front().unwrap_or_default();
+        if tail.is_empty() && self.pieces.len() == 1 {
+            return self.pieces.pop_front().unwrap_or_default();
         }
-        let mut all =
-            BytesMut::with_capacity(state.pieces.iter().map(Bytes::len).sum::<usize>() + tail.len());
-        state.pieces.drain(..).for_each(|piece| all.extend_from_slice(&piece));
+        let mut all = BytesMut::with_capacity(self.pieces.iter().map(Bytes::len).sum::<usize>() + tail.len());
+        self.pieces.drain(..).for_each(|piece| all.extend_from_slice(&piece));
         all.extend_from_slice(&tail);
         all.freeze()
     }
 
     /// Puts bytes back in front: the rest of a block whose head was read.
-    pub(crate) fn put_back(&self, bytes: Bytes) {
+    pub(crate) fn put_back(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
-            let mut state = self.0.lock();
-            state.held += bytes.len();
-            state.pieces.push_front(bytes);
+            self.held += bytes.len();
+            self.pieces.push_front(bytes);
         }
     }
-}
 
-/// The guest wrote more than the function's output limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the output limit is reached")]
-pub(crate) struct OverLimit;
-
-impl State {
-    fn poll_write(&mut self, bytes: &[u8]) -> Poll<Result<usize, OverLimit>> {
+    /// Takes some of `bytes` and tells how many: 0 only for an empty slice. Waits while the buffer is full.
+    pub(crate) fn poll_write(&mut self, bytes: &[u8]) -> Poll<Result<usize, OverLimit>> {
         let room = HIGH_WATER_BYTES.saturating_sub(self.held);
         if room == 0 {
             return Poll::Pending;
@@ -120,7 +103,7 @@ impl State {
         self.left -= count as u64;
         self.held += count;
         let bytes = &bytes[..count];
-        if self.tail.is_empty() && count == PIECE_BYTES {
+        if self.tail.is_empty() && count >= WHOLE_PIECE_BYTES {
             self.pieces.push_back(Bytes::copy_from_slice(bytes));
             return Poll::Ready(Ok(count));
         }
@@ -132,6 +115,11 @@ impl State {
         Poll::Ready(Ok(count))
     }
 }
+
+/// The guest wrote more than the function's output limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the output limit is reached")]
+pub(crate) struct OverLimit;
 
 impl IsTerminal for Output {
     fn is_terminal(&self) -> bool {
@@ -151,7 +139,7 @@ impl StdoutStream for Output {
 
 impl AsyncWrite for Output {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Self::poll_write(&self, bytes).map_err(io::Error::other)
+        self.0.output.lock().poll_write(bytes).map_err(io::Error::other)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -166,7 +154,7 @@ impl AsyncWrite for Output {
 #[wasmtime_wasi_io::async_trait]
 impl Pollable for Output {
     async fn ready(&mut self) {
-        std::future::poll_fn(|_| match self.held() < HIGH_WATER_BYTES {
+        std::future::poll_fn(|_| match self.0.output.lock().held() < HIGH_WATER_BYTES {
             true => Poll::Ready(()),
             false => Poll::Pending,
         })
@@ -176,7 +164,7 @@ impl Pollable for Output {
 
 impl OutputStream for Output {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        let mut state = self.0.lock();
+        let mut state = self.0.output.lock();
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             match state.poll_write(rest) {
@@ -197,7 +185,7 @@ impl OutputStream for Output {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(HIGH_WATER_BYTES.saturating_sub(self.held()))
+        Ok(HIGH_WATER_BYTES.saturating_sub(self.0.output.lock().held()))
     }
 }
 
@@ -205,7 +193,7 @@ impl OutputStream for Output {
 mod tests {
     use super::*;
 
-    fn write_all(output: &Output, mut bytes: &[u8]) {
+    fn write_all(output: &mut OutputState, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             match output.poll_write(bytes) {
                 Poll::Ready(Ok(count)) => bytes = &bytes[count..],
@@ -216,10 +204,10 @@ mod tests {
 
     #[test]
     fn gives_back_what_was_written_in_order() {
-        let output = Output::new(u64::MAX);
+        let mut output = OutputState::new(u64::MAX);
         let bytes: Vec<u8> = (0..200_000u32).map(|at| (at % 251) as u8).collect();
         for part in bytes.chunks(777) {
-            write_all(&output, part);
+            write_all(&mut output, part);
         }
         assert_eq!(output.held(), bytes.len());
         let first = output.take_piece().unwrap();
@@ -230,8 +218,8 @@ mod tests {
 
     #[test]
     fn waits_when_the_client_is_slow() {
-        let output = Output::new(u64::MAX);
-        write_all(&output, &vec![0; HIGH_WATER_BYTES]);
+        let mut output = OutputState::new(u64::MAX);
+        write_all(&mut output, &vec![0; HIGH_WATER_BYTES]);
         assert!(output.poll_write(b"x").is_pending());
         output.take_piece().unwrap();
         assert!(output.poll_write(b"x").is_ready());
@@ -239,8 +227,8 @@ mod tests {
 
     #[test]
     fn refuses_what_goes_over_the_limit() {
-        let output = Output::new(10);
-        write_all(&output, b"0123456789");
+        let mut output = OutputState::new(10);
+        write_all(&mut output, b"0123456789");
         assert_eq!(output.poll_write(b"x"), Poll::Ready(Err(OverLimit)));
         assert!(output.refused());
     }

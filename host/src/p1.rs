@@ -16,9 +16,11 @@ use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p1::wasi_snapshot_preview1 as library;
 use wiggle::GuestMemory;
 
+use crate::call::Call;
 use crate::guest::CommandGuest;
 use crate::inspect::WASI_P1;
 use crate::output::OverLimit;
+use crate::stderr;
 
 type Errno = i32;
 const SUCCESS: Errno = 0;
@@ -158,7 +160,8 @@ async fn fd_read(
         Ok(buffer) => buffer,
         Err(errno) => return Ok(errno),
     };
-    let count = std::future::poll_fn(|cx| guest.common.input.poll_read(cx, buffer)).await;
+    let call = &guest.call;
+    let count = std::future::poll_fn(|cx| call.input.lock().poll_read(cx, buffer)).await;
     Ok(match count {
         Ok(count) => errno(store_u32(memory, read, count)),
         Err(_) => ERRNO_IO,
@@ -189,20 +192,20 @@ async fn fd_write(
         Ok(bytes) => bytes,
         Err(errno) => return Ok(errno),
     };
-    // Moved in, the exclusive reference keeps the future `Send`.
-    let count = std::future::poll_fn(move |_| write(guest, fd, bytes)).await?;
+    let call = &guest.call;
+    let count = std::future::poll_fn(|_| write(call, fd, bytes)).await?;
     Ok(errno(store_u32(memory, written, count)))
 }
 
-fn write(guest: &mut CommandGuest, fd: i32, bytes: &[u8]) -> Poll<Result<usize, OverLimit>> {
+fn write(call: &Call, fd: i32, bytes: &[u8]) -> Poll<Result<usize, OverLimit>> {
     if fd == STDERR {
-        return guest.common.stderr.poll_write(bytes);
+        return stderr::poll_write(call, bytes);
     }
-    let count = guest.common.output.poll_write(bytes);
-    if guest.common.revision.settings.write_debug
+    let count = call.output.lock().poll_write(bytes);
+    if call.revision.settings.write_debug
         && let Poll::Ready(Ok(count)) = count
     {
-        guest.common.revision.log_output(&guest.common.invocation.call_id, &bytes[..count]);
+        call.print(&bytes[..count]);
     }
     count
 }
@@ -220,13 +223,13 @@ fn environ_get(mut caller: Caller<'_, CommandGuest>, pointers: i32, block: i32) 
 
 fn args_sizes_get(mut caller: Caller<'_, CommandGuest>, count: i32, size: i32) -> Errno {
     let Some((memory, guest)) = parts(&mut caller) else { return ERRNO_FAULT };
-    let strings = &guest.common.revision.arguments;
+    let strings = &guest.call.revision.arguments;
     errno(store_u32(memory, count, strings.count).and_then(|()| store_u32(memory, size, strings.block.len())))
 }
 
 fn args_get(mut caller: Caller<'_, CommandGuest>, pointers: i32, block: i32) -> Errno {
     let Some((memory, guest)) = parts(&mut caller) else { return ERRNO_FAULT };
-    errno(store_strings(memory, pointers, block, &guest.common.revision.arguments))
+    errno(store_strings(memory, pointers, block, &guest.call.revision.arguments))
 }
 
 fn store_strings(
@@ -273,7 +276,7 @@ fn proc_exit(_: Caller<'_, CommandGuest>, code: i32) -> wasmtime::Result<()> {
 fn fd_prestat_get(mut caller: Caller<'_, CommandGuest>, fd: i32, prestat: i32) -> wasmtime::Result<Errno> {
     let Some((memory, guest)) = parts(&mut caller) else { return Ok(ERRNO_FAULT) };
     // The C library asks at every start; without secrets there is nothing to find.
-    if fd < FIRST_FILE || guest.common.revision.secrets.is_none() {
+    if fd < FIRST_FILE || guest.call.revision.secrets.is_none() {
         return Ok(ERRNO_BADF);
     }
     library::fd_prestat_get(guest.wasi(), &mut GuestMemory::Unshared(memory), fd, prestat)

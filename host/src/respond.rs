@@ -17,11 +17,9 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame};
 use tokio::time::Sleep;
 
+use crate::call::Call;
 use crate::cgi;
 use crate::function::Admitted;
-use crate::input::Input;
-use crate::output::Output;
-use crate::revision::Revision;
 use crate::run::{Exit, GuestRun};
 
 /// Output that starts a response before the program has ended.
@@ -32,11 +30,7 @@ const EARLY_AFTER: Duration = Duration::from_millis(100);
 /// A command whose response is awaited.
 pub(crate) struct Responding {
     pub(crate) run: GuestRun,
-    pub(crate) input: Input,
-    pub(crate) output: Output,
-    pub(crate) revision: Arc<Revision>,
-    /// The request's own type, which the response has when nothing else is said.
-    pub(crate) request_type: Option<HeaderValue>,
+    pub(crate) call: Arc<Call>,
     pub(crate) admitted: Admitted,
 }
 
@@ -57,19 +51,19 @@ impl Responding {
 
     /// Ready when the response should start though the program has not ended.
     fn poll_early(&self, lying: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
-        let held = self.output.held();
+        let held = self.call.output.lock().held();
         if held == 0 {
             *lying = None;
             return Poll::Pending;
         }
-        if held >= EARLY_BYTES || self.input.guest_waits() {
+        if held >= EARLY_BYTES || self.call.input.lock().guest_waits() {
             return Poll::Ready(());
         }
         lying.get_or_insert_with(|| Box::pin(tokio::time::sleep(EARLY_AFTER))).as_mut().poll(cx)
     }
 
     fn whole(self, exit: Exit) -> Result<Response<Body>, ProviderError> {
-        let name = || self.revision.name.clone();
+        let name = || self.call.revision.name.clone();
         match exit {
             Exit::Status(0) => {}
             Exit::TimedOut(timeout) => return Err(ProviderError::TimedOut { name: name(), timeout }),
@@ -79,22 +73,17 @@ impl Responding {
                 return Err(ProviderError::FunctionFailed { name: name(), reason });
             }
         }
-        let bytes = self.output.take_all();
+        let bytes = self.call.output.lock().take_all();
         let (mut response, len) = self.head(&bytes, true)?;
         *response.body_mut() = Body::whole(bytes.slice(len..));
         Ok(response)
     }
 
     fn streamed(self) -> Result<Response<Body>, ProviderError> {
-        let first = self.output.take_all();
+        let first = self.call.output.lock().take_all();
         let (response, len) = self.head(&first, false)?;
-        self.output.put_back(first.slice(len..));
-        let body = StreamedBody {
-            run: Some(self.run),
-            output: self.output,
-            revision: self.revision,
-            _admitted: self.admitted,
-        };
+        self.call.output.lock().put_back(first.slice(len..));
+        let body = StreamedBody { run: Some(self.run), call: self.call, _admitted: self.admitted };
         Ok(response.map(|_| Body::stream(Bytes::new(), body)))
     }
 
@@ -103,9 +92,9 @@ impl Responding {
         let mut response = Response::new(Body::empty());
         response.headers_mut().reserve(8);
         let mut len = 0;
-        if self.revision.settings.output == OutputForm::Cgi {
-            let invalid =
-                |reason| ProviderError::InvalidResponse { name: self.revision.name.clone(), reason };
+        let revision = &self.call.revision;
+        if revision.settings.output == OutputForm::Cgi {
+            let invalid = |reason| ProviderError::InvalidResponse { name: revision.name.clone(), reason };
             let head = cgi::parse(output).map_err(invalid)?;
             let head = head.ok_or_else(|| {
                 invalid(match ended {
@@ -125,7 +114,10 @@ impl Responding {
     }
 
     fn content_type(&self, body: &[u8]) -> HeaderValue {
-        let told = self.revision.settings.content_type.as_ref().or(self.request_type.as_ref());
+        // The request's own type is the response's when nothing else is said.
+        let request = &self.call.invocation.request;
+        let told =
+            self.call.revision.settings.content_type.as_ref().or_else(|| request.headers.get(CONTENT_TYPE));
         told.cloned().unwrap_or_else(|| sniff(body))
     }
 }
@@ -149,8 +141,7 @@ fn sniff(body: &[u8]) -> HeaderValue {
 /// A body that drives the command writing it.
 struct StreamedBody {
     run: Option<GuestRun>,
-    output: Output,
-    revision: Arc<Revision>,
+    call: Arc<Call>,
     _admitted: Admitted,
 }
 
@@ -168,11 +159,11 @@ impl HttpBody for StreamedBody {
         {
             this.run = None;
             if let Some(reason) = exit.failure() {
-                tracing::info!(function = %this.revision.name, reason, "a function failed after its response began");
+                tracing::info!(function = %this.call.revision.name, reason, "a function failed after its response began");
                 return Poll::Ready(Some(Err(reason.into())));
             }
         }
-        match this.output.take_piece() {
+        match this.call.output.lock().take_piece() {
             Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
             None if this.run.is_none() => Poll::Ready(None),
             None => Poll::Pending,
@@ -180,7 +171,7 @@ impl HttpBody for StreamedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.run.is_none() && self.output.held() == 0
+        self.run.is_none() && self.call.output.lock().held() == 0
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
-use bramble_provider::{CallId, Digest, FunctionName, FunctionSpec, OutputForm, ProviderError, Settings};
+use arc_swap::{ArcSwapOption, Guard};
+use bramble_provider::{Digest, FunctionName, FunctionSpec, OutputForm, ProviderError, Settings};
 
 use crate::code::Code;
 use crate::config::HostConfig;
 use crate::environ::Strings;
-use crate::function_log::{FunctionLog, LineWriter};
+use crate::function_log::FunctionLog;
 use crate::inspect::GuestKind;
+use crate::metrics::HostMetrics;
 use crate::secrets::SecretsView;
 
 /// Tells a guest that its stdout is read as CGI, so that one program can serve both forms.
@@ -28,6 +29,7 @@ pub(crate) struct Revision {
     pub(crate) secrets: Option<SecretsView>,
     pub(crate) memory_bytes: u64,
     pub(crate) max_output_bytes: u64,
+    pub(crate) metrics: Arc<HostMetrics>,
     log: Arc<FunctionLog>,
     code: ArcSwapOption<Code>,
     /// Held while code is loaded, so that it is loaded once however many wait for it.
@@ -42,6 +44,7 @@ impl Revision {
         kind: GuestKind,
         config: &HostConfig,
         log: Arc<FunctionLog>,
+        metrics: Arc<HostMetrics>,
     ) -> Result<Self, ProviderError> {
         let settings = spec.settings()?;
         let memory_bytes = spec.limits.memory_bytes.unwrap_or(config.default_memory_bytes);
@@ -71,6 +74,7 @@ impl Revision {
             secrets,
             memory_bytes,
             max_output_bytes: config.max_output_bytes,
+            metrics,
             log,
             code: ArcSwapOption::empty(),
             loading: tokio::sync::Mutex::new(()),
@@ -78,9 +82,10 @@ impl Revision {
         })
     }
 
-    /// The code, when it is in memory.
-    pub(crate) fn code(&self) -> Option<Arc<Code>> {
-        self.code.load_full()
+    /// The code, when it is in memory. The guard counts on this thread, not on a counter all cores share.
+    pub(crate) fn code(&self) -> Option<CodeGuard> {
+        let guard = self.code.load();
+        guard.is_some().then_some(CodeGuard(guard))
     }
 
     pub(crate) fn set_code(&self, code: Option<Arc<Code>>) {
@@ -90,9 +95,15 @@ impl Revision {
     pub(crate) fn log(&self) -> &Arc<FunctionLog> {
         &self.log
     }
+}
 
-    /// Copies what a guest printed on stdout to the log, for `write_debug`.
-    pub(crate) fn log_output(&self, call_id: &CallId, bytes: &[u8]) {
-        LineWriter::new(Arc::clone(&self.log), call_id.clone()).write(bytes);
+/// Code that stays in memory while this is held.
+pub(crate) struct CodeGuard(Guard<Option<Arc<Code>>>);
+
+impl std::ops::Deref for CodeGuard {
+    type Target = Code;
+
+    fn deref(&self) -> &Code {
+        self.0.as_ref().expect("a guard is only made over code")
     }
 }

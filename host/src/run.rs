@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use bramble_provider::quantity::format_bytes;
 use tokio::time::Sleep;
-use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
 
-use crate::code::CommandCode;
-use crate::guest::{CommandGuest, Common, ComponentGuest};
+use crate::call::Call;
+use crate::code::Code;
+use crate::guest::CommandGuest;
 use crate::memory::MemoryMeter;
-use crate::metrics::HostMetrics;
+use crate::revision::CodeGuard;
 
 /// Ticks of the epoch before a busy guest lets others run.
 const TICKS_PER_TURN: u64 = 1;
@@ -85,19 +86,16 @@ impl std::fmt::Debug for GuestRun {
 }
 
 /// Runs a WASI 0.1 command.
-pub(crate) async fn command(
-    engine: Engine,
-    code: &CommandCode,
-    guest: CommandGuest,
-    metrics: Arc<HostMetrics>,
-) -> Exit {
-    let mut store = Store::new(&engine, guest);
-    store.limiter(|guest| &mut guest.common.meter);
+pub(crate) async fn command(code: CodeGuard, call: Arc<Call>) -> Exit {
+    let Code::Command(code) = &*code else { return Exit::Failed("it is not a command".to_owned()) };
+    let guest = CommandGuest::new(call, code.memory.clone());
+    let mut store = Store::new(code.pre.module().engine(), guest);
+    store.limiter(|guest| &mut guest.meter);
     take_turns(&mut store);
     let result = async {
         let making = Instant::now();
         let instance = code.pre.instantiate_async(&mut store).await?;
-        metrics.instantiated(making.elapsed());
+        store.data().call.revision.metrics.instantiated(making.elapsed());
         let start = instance
             .get_module_export(&mut store, &code.start)
             .and_then(wasmtime::Extern::into_func)
@@ -105,7 +103,8 @@ pub(crate) async fn command(
         start.typed::<(), ()>(&store)?.call_async(&mut store, ()).await
     }
     .await;
-    exit_of(result.map(|()| 0), &store.data().common)
+    let guest = store.data();
+    exit_of(result.map(|()| 0), &guest.call, &guest.meter)
 }
 
 /// Makes the store's guest yield at each turn's end instead of keeping its thread.
@@ -114,19 +113,14 @@ pub(crate) fn take_turns<T: Send + 'static>(store: &mut Store<T>) {
     store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(TICKS_PER_TURN)));
 }
 
-/// A component's meter, for the store's limiter.
-pub(crate) fn component_meter(guest: &mut ComponentGuest) -> &mut MemoryMeter {
-    &mut guest.common.meter
-}
-
 /// Turns what wasmtime says into what a function's author can act on.
-pub(crate) fn exit_of(result: wasmtime::Result<i32>, common: &Common) -> Exit {
+pub(crate) fn exit_of(result: wasmtime::Result<i32>, call: &Call, meter: &MemoryMeter) -> Exit {
     let error = match result {
         Ok(status) => return Exit::Status(status),
         Err(error) => error,
     };
-    if common.output.refused() {
-        let limit = format_bytes(common.revision.max_output_bytes);
+    if call.output.lock().refused() {
+        let limit = format_bytes(call.revision.max_output_bytes);
         return Exit::Failed(format!("it wrote more than {limit} of output"));
     }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
@@ -142,8 +136,8 @@ pub(crate) fn exit_of(result: wasmtime::Result<i32>, common: &Common) -> Exit {
         Some(trap) => format!("trap: {trap}"),
         None => format!("{:#}", error),
     };
-    if common.meter.refused() {
-        let limit = format_bytes(common.meter.limit_bytes());
+    if meter.refused() {
+        let limit = format_bytes(meter.limit_bytes());
         return Exit::Failed(format!(
             "it reached its memory limit of {limit} ({reason}); raise limits.memory if it needs more"
         ));

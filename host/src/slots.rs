@@ -5,8 +5,9 @@
 //! type bounds a function (its replicas) and the host (the engine's pool).
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -19,14 +20,7 @@ pub(crate) struct Slots {
     busy: AtomicU32,
     queued: AtomicU32,
     queue_limit: u32,
-    waiting: Mutex<VecDeque<oneshot::Sender<SlotGuard>>>,
-}
-
-/// A taken slot; dropping it gives it to the next in the queue.
-#[derive(Debug)]
-pub(crate) struct SlotGuard {
-    /// `None` only between [`SlotGuard::release_quietly`] and the drop that follows it.
-    slots: Option<Arc<Slots>>,
+    waiting: Mutex<VecDeque<oneshot::Sender<()>>>,
 }
 
 /// Why no slot was given.
@@ -37,14 +31,14 @@ pub(crate) struct NoSlot {
 }
 
 impl Slots {
-    pub(crate) fn new(desired: u32, queue_limit: u32) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new(desired: u32, queue_limit: u32) -> Self {
+        Self {
             desired: AtomicU32::new(desired),
             busy: AtomicU32::new(0),
             queued: AtomicU32::new(0),
             queue_limit,
             waiting: Mutex::default(),
-        })
+        }
     }
 
     pub(crate) fn desired(&self) -> u32 {
@@ -60,41 +54,44 @@ impl Slots {
     }
 
     /// Changes how many slots there are. Fewer ends no running invocation; more admits from the queue.
-    pub(crate) fn resize(self: &Arc<Self>, desired: u32) {
+    pub(crate) fn resize(&self, desired: u32) {
         self.desired.store(desired, SeqCst);
         self.admit_waiting();
     }
 
-    /// Takes a slot, waiting in the queue for at most `wait`.
+    /// Takes a slot, waiting in the queue for at most `wait`. It is given back with [`Self::release`].
     ///
-    /// Dropping the future leaves the queue.
-    pub(crate) async fn acquire(self: &Arc<Self>, wait: Duration) -> Result<SlotGuard, NoSlot> {
+    /// Dropping the future leaves the queue, and gives back a slot that was just handed over.
+    pub(crate) async fn acquire(&self, wait: Duration) -> Result<(), NoSlot> {
         // Nobody overtakes the queue.
-        if self.queued.load(SeqCst) == 0
-            && let Some(guard) = self.try_take()
-        {
-            return Ok(guard);
+        if self.queued.load(SeqCst) == 0 && self.try_take() {
+            return Ok(());
         }
         let place = self.enqueue()?;
         let refused = NoSlot { inflight: self.busy(), queued: self.queued() };
-        match tokio::time::timeout(wait, place).await {
-            Ok(Ok(guard)) => Ok(guard),
-            Ok(Err(_)) | Err(_) => Err(refused),
+        tokio::time::timeout(wait, place).await.map_err(|_| refused)
+    }
+
+    /// Gives a slot back, to the next in the queue if there is one.
+    pub(crate) fn release(&self) {
+        self.busy.fetch_sub(1, SeqCst);
+        if self.queued.load(SeqCst) > 0 {
+            self.admit_waiting();
         }
     }
 
-    fn try_take(self: &Arc<Self>) -> Option<SlotGuard> {
+    fn try_take(&self) -> bool {
         let mut busy = self.busy.load(SeqCst);
         while busy < self.desired.load(SeqCst) {
             match self.busy.compare_exchange_weak(busy, busy + 1, SeqCst, SeqCst) {
-                Ok(_) => return Some(SlotGuard { slots: Some(Arc::clone(self)) }),
+                Ok(_) => return true,
                 Err(now) => busy = now,
             }
         }
-        None
+        false
     }
 
-    fn enqueue(self: &Arc<Self>) -> Result<QueuePlace, NoSlot> {
+    fn enqueue(&self) -> Result<QueuePlace<'_>, NoSlot> {
         let mut waiting = self.waiting.lock();
         if waiting.len() >= self.queue_limit as usize {
             // Those that gave up are still in the list; they do not count.
@@ -107,104 +104,94 @@ impl Slots {
         waiting.push_back(sender);
         self.queued.fetch_add(1, SeqCst);
         drop(waiting);
+        let place = QueuePlace { slots: self, receiver, served: false };
         // A slot may have come free between the first look and the entry in the queue; whoever
         // freed it either saw this entry or is seen here.
         self.admit_waiting();
-        Ok(QueuePlace { receiver, _queued: QueuedGuard(Arc::clone(self)) })
+        Ok(place)
     }
 
-    fn admit_waiting(self: &Arc<Self>) {
+    fn admit_waiting(&self) {
         loop {
             let mut waiting = self.waiting.lock();
-            if waiting.is_empty() {
+            if waiting.is_empty() || !self.try_take() {
                 return;
             }
-            let Some(guard) = self.try_take() else { return };
             let sender = waiting.pop_front().expect("it is not empty, and the lock is held");
             drop(waiting);
-            // A waiter that gave up hands the slot back here, for the next in the list.
-            if let Err(guard) = sender.send(guard) {
-                guard.release_quietly();
+            if sender.send(()).is_err() {
+                // It gave up; the slot is for the next in the list.
+                self.busy.fetch_sub(1, SeqCst);
             }
         }
     }
 }
 
-impl SlotGuard {
-    /// Gives the slot back without admitting anyone: the caller is admitting already.
-    fn release_quietly(mut self) {
-        if let Some(slots) = self.slots.take() {
-            slots.busy.fetch_sub(1, SeqCst);
-        }
+/// A place in the queue: resolves when a slot was taken on its behalf.
+struct QueuePlace<'a> {
+    slots: &'a Slots,
+    receiver: oneshot::Receiver<()>,
+    served: bool,
+}
+
+impl Future for QueuePlace<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // The sender is never dropped unsent: it is in the list until a slot is handed over.
+        let handed = std::task::ready!(Pin::new(&mut self.receiver).poll(cx));
+        self.served = handed.is_ok();
+        Poll::Ready(())
     }
 }
 
-impl Drop for SlotGuard {
+impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
-        let Some(slots) = self.slots.take() else { return };
-        slots.busy.fetch_sub(1, SeqCst);
-        if slots.queued.load(SeqCst) > 0 {
-            slots.admit_waiting();
+        self.slots.queued.fetch_sub(1, SeqCst);
+        if !self.served {
+            self.receiver.close();
+            // Handed over at the last moment, to nobody.
+            if self.receiver.try_recv().is_ok() {
+                self.slots.release();
+            }
         }
-    }
-}
-
-struct QueuePlace {
-    receiver: oneshot::Receiver<SlotGuard>,
-    _queued: QueuedGuard,
-}
-
-struct QueuedGuard(Arc<Slots>);
-
-impl Drop for QueuedGuard {
-    fn drop(&mut self) {
-        self.0.queued.fetch_sub(1, SeqCst);
-    }
-}
-
-impl Future for QueuePlace {
-    type Output = Result<SlotGuard, oneshot::error::RecvError>;
-
-    fn poll(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Self::Output> {
-        std::pin::Pin::new(&mut self.receiver).poll(cx)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     const LONG: Duration = Duration::from_secs(60);
 
     #[tokio::test]
     async fn gives_no_more_slots_than_there_are() {
         let slots = Slots::new(2, 0);
-        let first = slots.acquire(LONG).await.unwrap();
-        let _second = slots.acquire(LONG).await.unwrap();
+        slots.acquire(LONG).await.unwrap();
+        slots.acquire(LONG).await.unwrap();
         assert_eq!(slots.acquire(LONG).await.unwrap_err(), NoSlot { inflight: 2, queued: 0 });
-        drop(first);
+        slots.release();
         assert!(slots.acquire(LONG).await.is_ok());
     }
 
     #[tokio::test]
     async fn the_queue_is_served_in_order() {
-        let slots = Slots::new(1, 8);
-        let held = slots.acquire(LONG).await.unwrap();
+        let slots = Arc::new(Slots::new(1, 8));
+        slots.acquire(LONG).await.unwrap();
         let (order, mut served) = tokio::sync::mpsc::unbounded_channel();
         for at in 0..3 {
             let (waiting, sender) = (Arc::clone(&slots), order.clone());
             tokio::spawn(async move {
-                let _guard = waiting.acquire(LONG).await.unwrap();
+                waiting.acquire(LONG).await.unwrap();
                 sender.send(at).unwrap();
+                waiting.release();
             });
             while slots.queued() <= at {
                 tokio::task::yield_now().await;
             }
         }
-        drop(held);
+        slots.release();
         for at in 0..3 {
             assert_eq!(served.recv().await, Some(at));
         }
@@ -212,20 +199,19 @@ mod tests {
 
     #[tokio::test]
     async fn more_slots_admit_the_queue_and_fewer_end_nobody() {
-        let slots = Slots::new(0, 8);
+        let slots = Arc::new(Slots::new(0, 8));
         let waiting = tokio::spawn({
             let slots = Arc::clone(&slots);
-            async move { slots.acquire(LONG).await.map(|_| ()) }
+            async move { slots.acquire(LONG).await }
         });
         while slots.queued() == 0 {
             tokio::task::yield_now().await;
         }
         slots.resize(1);
         assert_eq!(waiting.await.unwrap(), Ok(()));
-        let held = slots.acquire(LONG).await.unwrap();
         slots.resize(0);
         assert_eq!(slots.busy(), 1);
-        drop(held);
+        slots.release();
         assert_eq!(slots.busy(), 0);
     }
 
@@ -242,17 +228,19 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn no_slot_is_lost_under_contention() {
-        let slots = Slots::new(3, 10_000);
+        let slots = Arc::new(Slots::new(3, 10_000));
         let tasks = (0..200).map(|at| {
             let slots = Arc::clone(&slots);
             tokio::spawn(async move {
                 for _ in 0..50 {
                     // Every third gives up early, so that abandoned places are met too.
                     let wait = if at % 3 == 0 { Duration::from_micros(50) } else { LONG };
-                    let guard = slots.acquire(wait).await;
+                    let taken = slots.acquire(wait).await.is_ok();
                     assert!(slots.busy() <= 3);
                     tokio::task::yield_now().await;
-                    drop(guard);
+                    if taken {
+                        slots.release();
+                    }
                 }
             })
         });

@@ -6,33 +6,25 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{OutputStream, StreamResult};
 
-use crate::function_log::LineWriter;
+use crate::call::Call;
 use crate::output::{Output, OverLimit};
 
 /// A guest's stderr: the function's log, or with `combine_output` the response. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) enum Stderr {
-    Log(Arc<Mutex<LineWriter>>),
-    Joined(Output),
-}
+pub(crate) struct Stderr(pub(crate) Arc<Call>);
 
-impl Stderr {
-    /// Takes some of `bytes` and tells how many. The log never makes a guest wait.
-    pub(crate) fn poll_write(&self, bytes: &[u8]) -> Poll<Result<usize, OverLimit>> {
-        match self {
-            Self::Log(lines) => {
-                lines.lock().write(bytes);
-                Poll::Ready(Ok(bytes.len()))
-            }
-            Self::Joined(output) => output.poll_write(bytes),
-        }
+/// Takes some of `bytes` and tells how many. The log never makes a guest wait.
+pub(crate) fn poll_write(call: &Call, bytes: &[u8]) -> Poll<Result<usize, OverLimit>> {
+    if call.revision.settings.combine_output {
+        return call.output.lock().poll_write(bytes);
     }
+    call.print(bytes);
+    Poll::Ready(Ok(bytes.len()))
 }
 
 impl IsTerminal for Stderr {
@@ -47,16 +39,16 @@ impl StdoutStream for Stderr {
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        match self {
-            Self::Log(_) => Box::new(self.clone()),
-            Self::Joined(output) => output.p2_stream(),
+        match self.0.revision.settings.combine_output {
+            true => Output(Arc::clone(&self.0)).p2_stream(),
+            false => Box::new(self.clone()),
         }
     }
 }
 
 impl AsyncWrite for Stderr {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Self::poll_write(&self, bytes).map_err(io::Error::other)
+        poll_write(&self.0, bytes).map_err(io::Error::other)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -75,7 +67,7 @@ impl Pollable for Stderr {
 
 impl OutputStream for Stderr {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        let _ = Self::poll_write(self, &bytes);
+        self.0.print(&bytes);
         Ok(())
     }
 

@@ -12,10 +12,9 @@ use bramble_provider::{
 };
 use bytes::Bytes;
 use http::Response;
-use http::header::CONTENT_TYPE;
 use parking_lot::Mutex;
-use wasmtime::Engine;
 
+use crate::call::Call;
 use crate::code::Code;
 use crate::command_component;
 use crate::config::HostConfig;
@@ -23,21 +22,16 @@ use crate::engine::{self, EngineInfo};
 use crate::epoch::EpochTicker;
 use crate::error::HostError;
 use crate::function::{Admitted, Function};
-use crate::function_log::{FunctionLog, HostLogs, LineWriter};
-use crate::guest::{CommandGuest, Common, ComponentGuest};
+use crate::function_log::{FunctionLog, HostLogs};
 use crate::http_guest::{self, Answering};
-use crate::input::Input;
 use crate::library::Library;
-use crate::memory::MemoryMeter;
 use crate::metrics::HostMetrics;
 use crate::module_store::ModuleInfo;
-use crate::output::Output;
 use crate::respond::Responding;
-use crate::revision::Revision;
+use crate::revision::{CodeGuard, Revision};
 use crate::run::{self, GuestRun};
 use crate::secrets::clear_views;
 use crate::slots::Slots;
-use crate::stderr::Stderr;
 
 /// Invocations that may wait for the host when all functions together fill the pool.
 const HOST_QUEUE_LIMIT: u32 = 65_536;
@@ -61,7 +55,6 @@ pub struct SlotCounts {
 #[derive(Debug)]
 pub struct WasmProvider {
     config: HostConfig,
-    engine: Engine,
     info: EngineInfo,
     library: Library,
     metrics: Arc<HostMetrics>,
@@ -100,9 +93,8 @@ impl WasmProvider {
             metrics: Arc::new(metrics),
             functions: ArcSwap::default(),
             writing: Mutex::new(()),
-            host_slots: Slots::new(info.slots, HOST_QUEUE_LIMIT),
+            host_slots: Arc::new(Slots::new(info.slots, HOST_QUEUE_LIMIT)),
             _ticker: EpochTicker::start(&engine).map_err(HostError::Thread)?,
-            engine,
             info,
             config,
         })
@@ -171,7 +163,7 @@ impl WasmProvider {
             let made = digest_in(&spec).and_then(|digest| {
                 let info = self.library.info_blocking(digest)?;
                 let log = FunctionLog::new(name.clone(), self.config.log_bytes);
-                Revision::new(spec, digest, info.kind, &self.config, log)
+                Revision::new(spec, digest, info.kind, &self.config, log, Arc::clone(&self.metrics))
             });
             match made {
                 Ok(revision) => {
@@ -189,6 +181,7 @@ impl WasmProvider {
         Arc::new(Function {
             name: revision.name.clone(),
             slots: Slots::new(desired, self.config.queue_limit),
+            host_slots: Arc::clone(&self.host_slots),
             log: Arc::clone(revision.log()),
             revision: ArcSwap::from_pointee(revision),
         })
@@ -214,81 +207,49 @@ impl WasmProvider {
     }
 
     /// The code of a revision, loaded once however many wait for it.
-    async fn code(&self, revision: &Revision) -> Result<Arc<Code>, ProviderError> {
+    async fn code(&self, revision: &Revision) -> Result<CodeGuard, ProviderError> {
         if let Some(code) = revision.code() {
             return Ok(code);
         }
         let started = Instant::now();
         let _loading = revision.loading.lock().await;
-        let code = match revision.code() {
-            Some(code) => code,
-            None => {
-                let code = self.library.code(revision.digest, revision.kind).await?;
-                revision.set_code(Some(Arc::clone(&code)));
-                code
+        loop {
+            if let Some(code) = revision.code() {
+                self.metrics.cold_start(revision.name.as_str(), started.elapsed());
+                return Ok(code);
             }
-        };
-        self.metrics.cold_start(revision.name.as_str(), started.elapsed());
-        Ok(code)
+            let code = self.library.code(revision.digest, revision.kind).await?;
+            // Scaling to zero may take it away again before it is read back; then it is loaded again.
+            revision.set_code(Some(code));
+        }
     }
 
     async fn run(
         &self,
-        mut invocation: Invocation,
+        invocation: Invocation,
+        code: CodeGuard,
         revision: Arc<Revision>,
-        code: Arc<Code>,
         admitted: Admitted,
     ) -> Result<Response<Body>, ProviderError> {
-        let body = std::mem::take(&mut invocation.body);
+        let (invocation, body) = invocation.into_parts();
         let timeout = revision.settings.exec_timeout;
-        let request_type = invocation.request.headers.get(CONTENT_TYPE).cloned();
-        let output = Output::new(revision.max_output_bytes);
-        let stderr = match revision.settings.combine_output {
-            true => Stderr::Joined(output.clone()),
-            false => {
-                let log = Arc::clone(revision.log());
-                Stderr::Log(Arc::new(Mutex::new(LineWriter::new(log, invocation.call_id.clone()))))
-            }
-        };
-        let http = matches!(*code, Code::HttpComponent(_));
-        let (input, http_body) =
-            if http { (Input::new(Body::empty()), body) } else { (Input::new(body), Body::empty()) };
-        let common = Common {
-            revision: Arc::clone(&revision),
-            input: input.clone(),
-            output: output.clone(),
-            stderr,
-            meter: MemoryMeter::new(revision.memory_bytes),
-            invocation,
-        };
-        let (engine, metrics) = (self.engine.clone(), Arc::clone(&self.metrics));
+        if let Code::HttpComponent(proxy) = &*code {
+            let call = Call::new(revision, invocation, Body::empty());
+            let (sender, answer) = tokio::sync::oneshot::channel();
+            let handling = http_guest::handle(proxy.clone(), Arc::clone(&call), body, sender);
+            let run = GuestRun::new(handling, timeout);
+            return Answering { run, answer, call, admitted }.response().await;
+        }
+        let call = Call::new(revision, invocation, body);
         let run = match &*code {
-            Code::Command(command) => {
-                let guest = CommandGuest::new(common, command.memory.clone());
-                let running = async move {
-                    match &*code {
-                        Code::Command(command) => run::command(engine, command, guest, metrics).await,
-                        Code::CommandComponent(_) | Code::HttpComponent(_) => unreachable!("matched above"),
-                    }
-                };
-                GuestRun::new(running, timeout)
-            }
             Code::CommandComponent(command) => {
-                let (command, guest) = (command.clone(), ComponentGuest::new(common));
-                let running = async move { command_component::run(engine, &command, guest, metrics).await };
-                GuestRun::new(running, timeout)
+                GuestRun::new(command_component::run(command.clone(), Arc::clone(&call)), timeout)
             }
-            Code::HttpComponent(proxy) => {
-                let (proxy, guest) = (proxy.clone(), ComponentGuest::new(common));
-                let (sender, answer) = tokio::sync::oneshot::channel();
-                let running = async move {
-                    http_guest::handle(engine, &proxy, guest, http_body, sender, metrics).await
-                };
-                let run = GuestRun::new(running, timeout);
-                return Answering { run, answer, revision, admitted }.response().await;
+            Code::Command(_) | Code::HttpComponent(_) => {
+                GuestRun::new(run::command(code, Arc::clone(&call)), timeout)
             }
         };
-        Responding { run, input, output, revision, request_type, admitted }.response().await
+        Responding { run, call, admitted }.response().await
     }
 }
 
@@ -322,11 +283,12 @@ impl Provider for WasmProvider {
             Some(function) => Arc::clone(&function.log),
             None => FunctionLog::new(spec.name.clone(), self.config.log_bytes),
         };
-        let (spec, config) = (spec.clone(), self.config.clone());
-        let revision =
-            tokio::task::spawn_blocking(move || Revision::new(spec, digest, info.kind, &config, log))
-                .await
-                .map_err(|error| ProviderError::internal("preparing a revision", error))??;
+        let (spec, config, metrics) = (spec.clone(), self.config.clone(), Arc::clone(&self.metrics));
+        let revision = tokio::task::spawn_blocking(move || {
+            Revision::new(spec, digest, info.kind, &config, log, metrics)
+        })
+        .await
+        .map_err(|error| ProviderError::internal("preparing a revision", error))??;
         let code = self.library.code(digest, info.kind).await?;
         check_memory(&code, revision.memory_bytes)?;
         revision.set_code((desired > 0).then_some(code));
@@ -366,11 +328,10 @@ impl Provider for WasmProvider {
         name: &FunctionName,
         invocation: Invocation,
     ) -> Result<Response<Body>, ProviderError> {
-        let function = self.function(name)?;
-        let admitted = function.admit(&self.host_slots, self.config.queue_wait).await?;
-        let revision = function.revision.load_full();
+        let admitted = self.function(name)?.admit(self.config.queue_wait).await?;
+        let revision = admitted.function.revision.load_full();
         let code = self.code(&revision).await?;
-        self.run(invocation, revision, code, admitted).await
+        self.run(invocation, code, revision, admitted).await
     }
 
     async fn logs(&self, name: &FunctionName, query: LogQuery) -> Result<HostLogs, ProviderError> {

@@ -64,9 +64,9 @@ impl fmt::Debug for CallId {
     }
 }
 
-/// One request to one function, as a provider gets it.
+/// One request to one function, as a provider gets it; `Invocation<()>` is one whose body was taken.
 #[derive(Debug)]
-pub struct Invocation {
+pub struct Invocation<B = Body> {
     /// Its id.
     pub call_id: CallId,
     /// Method, URI and headers as the client sent them, hop-by-hop headers taken out.
@@ -74,7 +74,7 @@ pub struct Invocation {
     /// Where in the URI's path the function's own path begins: `/function/echo/a/b` has it at `/a/b`.
     pub path_offset: usize,
     /// The request's body.
-    pub body: Body,
+    pub body: B,
     /// Who sent it, when it came over the network.
     pub peer: Option<SocketAddr>,
     /// When it arrived.
@@ -90,6 +90,14 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 impl Invocation {
+    /// Takes the body off.
+    pub fn into_parts(self) -> (Invocation<()>, Body) {
+        let Self { call_id, request, path_offset, body, peer, started_at } = self;
+        (Invocation { call_id, request, path_offset, body: (), peer, started_at }, body)
+    }
+}
+
+impl<B> Invocation<B> {
     /// The arrival in nanoseconds since 1970.
     pub fn start_nanos(&self) -> u128 {
         self.started_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos()

@@ -103,10 +103,10 @@ impl Function {
     }
 
     /// Counts an invocation as admitted, since now. The guard counts how it ended.
-    pub fn admit(&self) -> Inflight {
+    pub fn admit(self: Arc<Self>) -> Inflight {
         self.live.inflight.fetch_add(1, Ordering::Relaxed);
         self.live.metrics.started();
-        Inflight { live: self.live.clone(), since: Instant::now(), code: None }
+        Inflight { function: self, since: Instant::now(), code: None }
     }
 
     /// Waits to be the only one that activates the function.
@@ -129,12 +129,17 @@ impl Function {
 /// [`Self::finish`] said, or as [`CLIENT_GONE`] when nobody said anything.
 #[must_use = "dropping it at once counts the invocation as given up by the client"]
 pub struct Inflight {
-    live: Arc<Live>,
+    function: Arc<Function>,
     since: Instant,
     code: Option<StatusCode>,
 }
 
 impl Inflight {
+    /// What is invoked: the revision that was current when the invocation was admitted.
+    pub fn function(&self) -> &Function {
+        &self.function
+    }
+
     /// When the invocation was admitted.
     pub fn since(&self) -> Instant {
         self.since
@@ -149,8 +154,9 @@ impl Inflight {
 impl Drop for Inflight {
     fn drop(&mut self) {
         let gone = || StatusCode::from_u16(CLIENT_GONE).expect("499 is in the range of statuses");
-        self.live.metrics.finished(self.code.unwrap_or_else(gone), self.since.elapsed());
-        self.live.inflight.fetch_sub(1, Ordering::Relaxed);
+        let live = &self.function.live;
+        live.metrics.finished(self.code.unwrap_or_else(gone), self.since.elapsed());
+        live.inflight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bramble_provider::{Code, Digest, FunctionName, FunctionSpec, ProviderError, Settings};
+use bramble_provider::{Code, Digest, FunctionName, FunctionSpec, ProviderError, Runtime, Settings};
 
 use super::{Deployed, Function, Inner, Mode, Restored};
 use crate::error::{GatewayError, causes};
@@ -95,7 +95,12 @@ impl Inner {
         if current.desired() > 0 {
             return Ok(());
         }
-        let wanted = current.spec.scale_min()?.unwrap_or(0).max(1);
+        // A wasm replica is a slot, which costs nothing until it is used: wake with all of them.
+        let few = match current.runtime {
+            Runtime::Wasm => self.default_desired,
+            Runtime::Container | Runtime::Hybrid => 1,
+        };
+        let wanted = current.spec.scale_min()?.unwrap_or(few).max(1);
         self.set_desired(&current, wanted, Keep::Lazily).await
     }
 

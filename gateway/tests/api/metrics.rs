@@ -27,9 +27,9 @@ async fn a_function_is_counted_under_the_names_that_dashboards_know() {
     assert!(!text.contains("gateway_functions_seconds"), "a function that was never invoked has a histogram");
 
     let function = server.gateway.functions.get("echo").unwrap();
-    function.admit().finish(StatusCode::OK);
-    drop(function.admit());
-    let running = function.admit();
+    function.clone().admit().finish(StatusCode::OK);
+    drop(function.clone().admit());
+    let running = function.clone().admit();
     let text = server.metrics().await;
     has(&text, "gateway_function_invocation_started{function_name=\"echo\"} 3");
     has(&text, "gateway_function_invocation_total{code=\"200\",function_name=\"echo\"} 1");
@@ -48,7 +48,7 @@ async fn counters_survive_a_redeploy() {
     let server = Server::start().await;
     server.deploy("echo").await;
     let before = server.gateway.functions.get("echo").unwrap();
-    let running = before.admit();
+    let running = before.clone().admit();
     let update = json!({"service": "echo", "image": image_of(&before.spec), "envVars": {"A": "b"}});
     server.json("PUT", "/system/functions", update).await.expect(202);
     let after = server.gateway.functions.get("echo").unwrap();

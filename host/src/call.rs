@@ -1,0 +1,48 @@
+//! One invocation, as its guest and its response share it: one allocation for all of it.
+
+use std::sync::Arc;
+
+use bramble_provider::{Body, Invocation};
+use parking_lot::Mutex;
+
+use crate::environ::{self, Strings};
+use crate::function_log::LineWriter;
+use crate::input::InputState;
+use crate::output::OutputState;
+use crate::revision::Revision;
+
+/// What one invocation is given and what it has produced so far.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) revision: Arc<Revision>,
+    /// The request without its body, which is behind `input`.
+    pub(crate) invocation: Invocation<()>,
+    pub(crate) input: Mutex<InputState>,
+    pub(crate) output: Mutex<OutputState>,
+    /// Made when the guest first prints something.
+    pub(crate) log: Mutex<Option<LineWriter>>,
+}
+
+impl Call {
+    pub(crate) fn new(revision: Arc<Revision>, invocation: Invocation<()>, input: Body) -> Arc<Self> {
+        let output = Mutex::new(OutputState::new(revision.max_output_bytes));
+        Arc::new(Self {
+            revision,
+            invocation,
+            input: Mutex::new(InputState::new(input)),
+            output,
+            log: Mutex::new(None),
+        })
+    }
+
+    /// The environment of this invocation.
+    pub(crate) fn environment(&self) -> Strings {
+        environ::with_request(&self.revision.environment, &self.invocation)
+    }
+
+    /// Takes what a guest printed for its function's log.
+    pub(crate) fn print(&self, bytes: &[u8]) {
+        let new = || LineWriter::new(Arc::clone(self.revision.log()), self.invocation.call_id.clone());
+        self.log.lock().get_or_insert_with(new).write(bytes);
+    }
+}
