@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, guest};
+use crate::support::Gateway;
 
 const MANIFEST: &str = include_str!("../../examples/manifest.json");
 
@@ -15,6 +15,14 @@ fn directory() -> PathBuf {
     variable("BRAMBLE_EXAMPLES").unwrap_or_else(|| {
         let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
         cache.expect("HOME is set").join("bramble/examples")
+    })
+}
+
+/// A compiled example.
+pub(crate) fn wasm(file: &str) -> Vec<u8> {
+    let path = directory().join(file);
+    std::fs::read(&path).unwrap_or_else(|error| {
+        panic!("{}: {error}; type `examples/build.sh`, or set BRAMBLE_EXAMPLES", path.display())
     })
 }
 
@@ -54,10 +62,7 @@ fn every_example_answers_as_its_manifest_says() {
     let mut wrong = Vec::new();
     for example in &examples {
         let (name, file) = (example["name"].as_str().unwrap(), example["file"].as_str().unwrap());
-        let path = directory().join(file);
-        let wasm = std::fs::read(&path).unwrap_or_else(|error| {
-            panic!("{}: {error}; type `examples/build.sh`, or set BRAMBLE_EXAMPLES", path.display())
-        });
+        let wasm = wasm(file);
         let more = json!({
             "envVars": example["env"],
             "annotations": example["annotations"],
@@ -68,5 +73,4 @@ fn every_example_answers_as_its_manifest_says() {
         wrong.extend(cases.filter_map(|case| try_one(&gateway, name, case).err()));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    gateway.deploy("last", &guest::cat());
 }

@@ -1,6 +1,8 @@
 //! What a guest can reach: its request, its answer, its log, its environment and its own secrets.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::net::TcpListener;
 
 use serde_json::json;
 
@@ -220,4 +222,28 @@ fn invocations_at_the_same_time_share_nothing() {
             scope.spawn(|| (0..50).for_each(|_| gateway.invoke("ends", "").says(200, "clean\n")));
         }
     });
+}
+
+/// Invokes a component that tries to reach a port of this machine, and looks that nobody came.
+#[track_caller]
+fn check_unreached(wat: &str) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let length = "127.0.0.1:".len() + port.len();
+    let wat = wat.replace("PORT", &port).replace("LENGTH", &length.to_string());
+    let gateway = Gateway::start();
+    gateway.deploy("dials", &wat::parse_str(wat).unwrap());
+    gateway.invoke("dials", "").says(200, "");
+    assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_component_has_no_sockets() {
+    check_unreached(include_str!("../wat/tcp.wat"));
+}
+
+#[test]
+fn a_component_cannot_send_requests() {
+    check_unreached(include_str!("../wat/http.wat"));
 }

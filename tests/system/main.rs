@@ -4,11 +4,14 @@
 
 mod address_space;
 mod clients;
+mod command;
+mod components;
 mod crashes;
 mod deployments;
 mod examples;
 mod guests;
 mod isolation;
+mod logs;
 mod modules;
 mod pool;
 mod requests;

@@ -143,3 +143,35 @@ pub(crate) fn tells_environment() -> Vec<u8> {
         (call $lines (i32.load (i32.const 20)))",
     )
 }
+
+/// A WASI 0.2 command that runs these instructions; they leave its result: 0 is success.
+pub(crate) fn component(definitions: &str, run: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component
+            (core module $m {definitions} (func (export "run") (result i32) {run}))
+            (core instance $i (instantiate $m))
+            (func $run (result (result)) (canon lift (core func $i "run")))
+            (instance $exported (export "run" (func $run)))
+            (export "wasi:cli/run@0.2.0" (instance $exported)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+/// A `wasi:http` component whose handler runs these instructions.
+pub(crate) fn handler(definitions: &str, handle: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component
+            (import "wasi:http/types@0.2.0" (instance $types
+                (export "incoming-request" (type (sub resource)))
+                (export "response-outparam" (type (sub resource)))))
+            (alias export $types "incoming-request" (type $request))
+            (alias export $types "response-outparam" (type $answer))
+            (core module $m {definitions} (func (export "handle") (param i32 i32) {handle}))
+            (core instance $i (instantiate $m))
+            (func $handle (param "request" (own $request)) (param "response-out" (own $answer))
+                (canon lift (core func $i "handle")))
+            (instance $exported (export "handle" (func $handle)))
+            (export "wasi:http/incoming-handler@0.2.0" (instance $exported)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
