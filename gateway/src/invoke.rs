@@ -110,7 +110,7 @@ async fn run(
         });
     }
     if function.desired() == 0 {
-        gateway.functions.activate(function).await?;
+        Box::pin(gateway.functions.activate(function)).await?;
     }
     gateway.functions.providers().invoke(function.runtime, &function.spec.name, invocation).await
 }

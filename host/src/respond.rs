@@ -56,10 +56,26 @@ impl Responding {
             *lying = None;
             return Poll::Pending;
         }
+        if !self.head_is_there() {
+            return Poll::Pending;
+        }
         if held >= EARLY_BYTES || self.call.input.lock().guest_waits() {
             return Poll::Ready(());
         }
         lying.get_or_insert_with(|| Box::pin(tokio::time::sleep(EARLY_AFTER))).as_mut().poll(cx)
+    }
+
+    /// Whether what is held tells the response's head: CGI headers may be printed bit by bit.
+    fn head_is_there(&self) -> bool {
+        if self.call.revision.settings.output != OutputForm::Cgi {
+            return true;
+        }
+        let mut output = self.call.output.lock();
+        let held = output.take_all();
+        // What is no CGI head is known at once, and more output does not mend it.
+        let there = !matches!(cgi::parse(&held), Ok(None));
+        output.put_back(held);
+        there
     }
 
     fn whole(self, exit: Exit) -> Result<Response<Body>, ProviderError> {
@@ -74,21 +90,21 @@ impl Responding {
             }
         }
         let bytes = self.call.output.lock().take_all();
-        let (mut response, len) = self.head(&bytes, true)?;
+        let (mut response, len) = self.head(&bytes)?;
         *response.body_mut() = Body::whole(bytes.slice(len..));
         Ok(response)
     }
 
     fn streamed(self) -> Result<Response<Body>, ProviderError> {
         let first = self.call.output.lock().take_all();
-        let (response, len) = self.head(&first, false)?;
+        let (response, len) = self.head(&first)?;
         self.call.output.lock().put_back(first.slice(len..));
         let body = StreamedBody { run: Some(self.run), call: self.call, _admitted: self.admitted };
         Ok(response.map(|_| Body::stream(Bytes::new(), body)))
     }
 
     /// The response without its body, and how many bytes of the output were its head.
-    fn head(&self, output: &[u8], ended: bool) -> Result<(Response<Body>, usize), ProviderError> {
+    fn head(&self, output: &[u8]) -> Result<(Response<Body>, usize), ProviderError> {
         let mut response = Response::new(Body::empty());
         response.headers_mut().reserve(8);
         let mut len = 0;
@@ -96,12 +112,7 @@ impl Responding {
         if revision.settings.output == OutputForm::Cgi {
             let invalid = |reason| ProviderError::InvalidResponse { name: revision.name.clone(), reason };
             let head = cgi::parse(output).map_err(invalid)?;
-            let head = head.ok_or_else(|| {
-                invalid(match ended {
-                    true => "its output ends before its CGI headers do".to_owned(),
-                    false => "it sent no CGI headers before it began to wait".to_owned(),
-                })
-            })?;
+            let head = head.ok_or_else(|| invalid("its output ends before its CGI headers do".to_owned()))?;
             *response.status_mut() = head.status;
             *response.headers_mut() = head.headers;
             len = head.len;

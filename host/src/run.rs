@@ -56,8 +56,8 @@ pub(crate) struct GuestRun {
 }
 
 impl GuestRun {
-    pub(crate) fn new(guest: impl Future<Output = Exit> + Send + 'static, timeout: Option<Duration>) -> Self {
-        Self { guest: Some(Box::pin(guest)), timeout, started: Instant::now(), alarm: None }
+    pub(crate) fn new(guest: Pin<Box<dyn Future<Output = Exit> + Send>>, timeout: Option<Duration>) -> Self {
+        Self { guest: Some(guest), timeout, started: Instant::now(), alarm: None }
     }
 
     /// Runs the guest until it ends or has to wait.

@@ -67,6 +67,10 @@ impl Slots {
         if self.queued.load(SeqCst) == 0 && self.try_take() {
             return Ok(());
         }
+        Box::pin(self.queue(wait)).await
+    }
+
+    async fn queue(&self, wait: Duration) -> Result<(), NoSlot> {
         let place = self.enqueue()?;
         let refused = NoSlot { inflight: self.busy(), queued: self.queued() };
         tokio::time::timeout(wait, place).await.map_err(|_| refused)

@@ -206,11 +206,8 @@ impl WasmProvider {
         self.functions.store(Arc::new(functions));
     }
 
-    /// The code of a revision, loaded once however many wait for it.
-    async fn code(&self, revision: &Revision) -> Result<CodeGuard, ProviderError> {
-        if let Some(code) = revision.code() {
-            return Ok(code);
-        }
+    /// Loads the code of a revision, once however many wait for it.
+    async fn load(&self, revision: &Revision) -> Result<CodeGuard, ProviderError> {
         let started = Instant::now();
         let _loading = revision.loading.lock().await;
         loop {
@@ -236,17 +233,17 @@ impl WasmProvider {
         if let Code::HttpComponent(proxy) = &*code {
             let call = Call::new(revision, invocation, Body::empty());
             let (sender, answer) = tokio::sync::oneshot::channel();
-            let handling = http_guest::handle(proxy.clone(), Arc::clone(&call), body, sender);
+            let handling = Box::pin(http_guest::handle(proxy.clone(), Arc::clone(&call), body, sender));
             let run = GuestRun::new(handling, timeout);
-            return Answering { run, answer, call, admitted }.response().await;
+            return Box::pin(Answering { run, answer, call, admitted }.response()).await;
         }
         let call = Call::new(revision, invocation, body);
         let run = match &*code {
             Code::CommandComponent(command) => {
-                GuestRun::new(command_component::run(command.clone(), Arc::clone(&call)), timeout)
+                GuestRun::new(Box::pin(command_component::run(command.clone(), Arc::clone(&call))), timeout)
             }
             Code::Command(_) | Code::HttpComponent(_) => {
-                GuestRun::new(run::command(code, Arc::clone(&call)), timeout)
+                GuestRun::new(Box::pin(run::command(code, Arc::clone(&call))), timeout)
             }
         };
         Responding { run, call, admitted }.response().await
@@ -330,7 +327,12 @@ impl Provider for WasmProvider {
     ) -> Result<Response<Body>, ProviderError> {
         let admitted = self.function(name)?.admit(self.config.queue_wait).await?;
         let revision = admitted.function.revision.load_full();
-        let code = self.code(&revision).await?;
+        let code = match revision.code() {
+            Some(code) => code,
+            // Boxed, like every path that is rarely taken: a future is as large as its largest branch,
+            // and this one is made for each invocation.
+            None => Box::pin(self.load(&revision)).await?,
+        };
         self.run(invocation, code, revision, admitted).await
     }
 

@@ -89,6 +89,11 @@ impl Arrived {
         if first.len() as u64 == length {
             return whole(first);
         }
+        // Boxed, so that the usual case does not carry the room for this one.
+        Box::pin(Self::gather_rest(first, length, incoming)).await
+    }
+
+    async fn gather_rest(first: Bytes, length: u64, mut incoming: Lingering) -> Result<Self, GatewayError> {
         let mut gathered = BytesMut::with_capacity(usize::try_from(length).unwrap_or_default());
         gathered.extend_from_slice(&first);
         let rest = async {
@@ -102,7 +107,7 @@ impl Arrived {
             Ok::<_, GatewayError>(())
         };
         match tokio::time::timeout(PATIENCE, rest).await {
-            Ok(done) => done.and_then(|()| whole(gathered.freeze())),
+            Ok(done) => done.map(|()| Self { body: Body::whole(gathered.freeze()), rest: None }),
             Err(_) => Ok(Self::streamed(gathered.freeze(), incoming, length)),
         }
     }
