@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use crate::support::{Gateway, Wire, guest, wait};
+use crate::support::{Gateway, Start, Wire, guest, wait};
 
 /// Waits until the one invocation of `function` runs, closes its connection, and looks what is left.
 #[track_caller]
@@ -135,4 +135,25 @@ fn as_soon_as_it_has_its_answer_it_was_served() {
     }
     gateway.idle("f");
     assert_eq!((gateway.counted("f", 200), gateway.counted("f", 499)), (20.0, 0.0));
+}
+
+#[test]
+fn a_head_that_never_ends_is_not_waited_for() {
+    let gateway = Start::new().flag("--read-timeout", "300ms").start();
+    let mut wire = gateway.wire();
+    wire.write(b"GET /healthz HTTP/1.1\r\nhost: ").unwrap();
+    assert!(wire.try_response().map_or(true, |head| head.status == 408), "it went on waiting");
+}
+
+#[test]
+fn more_of_them_than_file_descriptors_leave_a_gateway_that_serves_when_some_go() {
+    let gateway = Start::new().under(&["prlimit", "--nofile=100:100"]).start();
+    gateway.deploy("f", &guest::cat());
+    let wires: Vec<_> = (0..200).map(|_| gateway.wire()).collect();
+    wait::until("it ran out", || gateway.log().contains("a connection could not be accepted"));
+    drop(wires);
+    gateway.invoke("f", "served").says(200, "served");
+    // It says so once, not once for each try.
+    let told = gateway.log().matches("a connection could not be accepted").count();
+    assert!(told < 20, "it was logged {told} times");
 }

@@ -1,7 +1,7 @@
 //! Slots: how many invocations run at once, who waits, who is refused, and the way to zero and back.
 
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
 use serde_json::json;
 
@@ -198,4 +198,24 @@ fn scaling_to_zero_lets_running_invocations_finish() {
     assert_eq!(wire.piece().unwrap().unwrap(), b"first");
     assert_eq!(wire.piece().unwrap().unwrap(), b"second");
     assert_eq!(wire.piece().unwrap(), None);
+}
+
+#[test]
+fn scaling_to_zero_and_back_under_load_fails_no_request() {
+    let gateway = Gateway::start();
+    gateway.deploy("naps", &guest::cat());
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !done.load(SeqCst) {
+                    gateway.invoke("naps", "served").says(200, "served");
+                }
+            });
+        }
+        for round in 0..200 {
+            gateway.scale("naps", round % 2 * 4);
+        }
+        done.store(true, SeqCst);
+    });
 }

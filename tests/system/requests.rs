@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::answer::Answer;
-use crate::support::{Gateway, guest};
+use crate::support::{Gateway, guest, wait};
 
 /// A gateway with a function that tells its environment.
 fn gateway() -> Gateway {
@@ -147,6 +147,44 @@ fn a_function_sets_status_and_headers_as_a_cgi_program() {
     assert_eq!(answer.header("content-type"), "text/tea");
     assert_eq!(answer.headers.get_all("x-a").iter().count(), 2);
     answer.says(418, "brewed");
+}
+
+#[test]
+fn cgi_headers_may_come_bit_by_bit() {
+    let gateway = Gateway::start();
+    // The head in two parts with a long pause between them, then the body while the request is open.
+    let wasm = guest::with(
+        &guest::data("Status: 203\nX-A: 1\n\nbody"),
+        "(call $write (i32.const 1) (i32.const 4096) (i32.const 15))
+        (call $sleep (i64.const 300000000))
+        (call $write (i32.const 1) (i32.const 4111) (i32.const 9))
+        (drop (call $read))",
+    );
+    gateway.deploy_with("cgi", &wasm, json!({"annotations": {"bramble.output": "cgi"}}));
+    let mut wire = gateway.wire();
+    wire.begin("cgi");
+    let head = wire.response();
+    assert_eq!((head.status.as_u16(), &head.headers["x-a"]), (203, &"1".parse().unwrap()));
+    assert_eq!(wire.piece().unwrap().unwrap(), b"body");
+    wire.end();
+    assert_eq!(wire.piece().unwrap(), None);
+}
+
+#[test]
+fn cgi_headers_may_come_after_a_wait_for_the_body() {
+    let gateway = Gateway::start();
+    let wasm = guest::with(
+        &guest::data("Status: 203\n\nbody"),
+        "(call $write (i32.const 1) (i32.const 4096) (i32.const 9))
+        (drop (call $read))
+        (call $write (i32.const 1) (i32.const 4105) (i32.const 8))",
+    );
+    gateway.deploy_with("cgi", &wasm, json!({"annotations": {"bramble.output": "cgi"}}));
+    let mut wire = gateway.wire();
+    wire.begin("cgi");
+    wait::until("it waits for the body", || gateway.busy("cgi") == 1.0);
+    wire.chunk(b"x").end();
+    wire.answer().says(203, "body");
 }
 
 #[test]
