@@ -58,7 +58,7 @@ pub(crate) async fn invoke(
         Ok(Arrived { body, rest }) => {
             let call_id = call_id.clone();
             let invocation = Invocation { call_id, request, path_offset, body, peer: Some(peer), started_at };
-            (answer(gateway, &function, invocation, &deadline, rest.as_ref()).await, rest)
+            (answer(gateway, function, invocation, &deadline, rest.as_ref()).await, rest)
         }
     };
     let gone = matches!(answered, Err(GatewayError::BodyCut(_)));

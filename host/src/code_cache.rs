@@ -82,17 +82,9 @@ impl CodeCache {
             }
         }
         let loaded = match kind {
-            // SAFETY: the file must be what `Engine::precompile_module` made, and must not change while
-            // it is mapped. It lies in a directory that only we may enter, was written by `put` under a
-            // temporary name and renamed, and its checksum was right a moment ago; nothing writes to a
-            // file in place, replacing and deleting leave the mapped one as it is. wasmtime itself
-            // refuses code of another version, target or configuration.
-            GuestKind::CommandModule => {
-                unsafe { Module::deserialize_file(engine, &path) }.map(Loaded::Module)
-            }
+            GuestKind::CommandModule => load_module(engine, &path).map(Loaded::Module),
             GuestKind::CommandComponent | GuestKind::HttpComponent => {
-                // SAFETY: as above, made by `Engine::precompile_component`.
-                unsafe { Component::deserialize_file(engine, &path) }.map(Loaded::Component)
+                load_component(engine, &path).map(Loaded::Component)
             }
         };
         loaded
@@ -111,6 +103,20 @@ impl CodeCache {
 fn create(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+fn load_module(engine: &Engine, path: &Path) -> wasmtime::Result<Module> {
+    // SAFETY: the file must be what `Engine::precompile_module` made, and must not change while it is
+    // mapped. It lies in a directory that only we may enter, was written by `put` under a temporary name
+    // and renamed, and its checksum was right a moment ago; nothing writes to a file in place, replacing
+    // and deleting leave the mapped one as it is. wasmtime itself refuses code of another version,
+    // target or configuration.
+    unsafe { Module::deserialize_file(engine, path) }
+}
+
+fn load_component(engine: &Engine, path: &Path) -> wasmtime::Result<Component> {
+    // SAFETY: as for a module; this file was made by `Engine::precompile_component`.
+    unsafe { Component::deserialize_file(engine, path) }
 }
 
 fn checksum_matches(path: &Path) -> io::Result<bool> {

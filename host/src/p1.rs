@@ -71,7 +71,7 @@ fn parts<'a>(caller: &'a mut Caller<'_, CommandGuest>) -> Option<(&'a mut [u8], 
     let memory = match caller.data().memory {
         Some(memory) => memory,
         None => {
-            let export = caller.data().memory_export.clone();
+            let export = caller.data().memory_export;
             let memory = caller.get_module_export(&export)?.into_memory()?;
             caller.data_mut().memory = Some(memory);
             memory

@@ -88,7 +88,7 @@ impl std::fmt::Debug for GuestRun {
 /// Runs a WASI 0.1 command.
 pub(crate) async fn command(code: CodeGuard, call: Arc<Call>) -> Exit {
     let Code::Command(code) = &*code else { return Exit::Failed("it is not a command".to_owned()) };
-    let guest = CommandGuest::new(call, code.memory.clone());
+    let guest = CommandGuest::new(call, code.memory);
     let mut store = Store::new(code.pre.module().engine(), guest);
     store.limiter(|guest| &mut guest.meter);
     take_turns(&mut store);
@@ -134,7 +134,7 @@ pub(crate) fn exit_of(result: wasmtime::Result<i32>, call: &Call, meter: &Memory
         Some(Trap::UnreachableCodeReached) => "it aborted (`unreachable` executed)".to_owned(),
         Some(Trap::MemoryOutOfBounds) => "out-of-bounds memory access".to_owned(),
         Some(trap) => format!("trap: {trap}"),
-        None => format!("{:#}", error),
+        None => format!("{error:#}"),
     };
     if meter.refused() {
         let limit = format_bytes(meter.limit_bytes());

@@ -22,7 +22,8 @@ impl Fixture for Wasm {
     }
 
     fn spec(&self, name: &FunctionName, behaviour: Behaviour) -> FunctionSpec {
-        let (_, module) = self.modules.iter().find(|(known, _)| *known == behaviour).unwrap();
+        let (_, module) =
+            self.modules.iter().find(|(known, _)| *known == behaviour).expect("every behaviour has a module");
         FunctionSpec::new(name.clone(), Code::Module(*module))
     }
 
@@ -55,7 +56,7 @@ fn command(start: &str) -> Vec<u8> {
                 (br $next)))))
           (func (export "_start") {start}))"#
     );
-    wat::parse_str(text).unwrap()
+    wat::parse_str(text).expect("the text is valid")
 }
 
 fn module(behaviour: Behaviour) -> Vec<u8> {

@@ -213,7 +213,7 @@ mod tests {
         #[test]
         fn a_parsed_name_prints_and_parses_back(text in "\\PC{0,70}") {
             if let Ok(name) = FunctionName::parse(&text) {
-                prop_assert_eq!(FunctionName::parse(name.as_str()).unwrap(), name.clone());
+                prop_assert_eq!(&FunctionName::parse(name.as_str()).unwrap(), &name);
                 prop_assert_eq!(FunctionName::new(name.name(), name.namespace()).unwrap(), name);
             }
         }
