@@ -24,8 +24,9 @@ use tokio::time::Instant;
 
 use crate::config::{ForkSettings, ForkStyle, Timeouts};
 use crate::log::{LineLog, log};
+use crate::orphans::Orphans;
 use crate::payload::{Aborted, Payload, plain};
-use crate::process::{Orphans, describe};
+use crate::process::describe;
 use crate::program::{Program, SpawnError};
 use crate::sniff::sniff;
 use cgi::{CgiError, CgiHead, parse_cgi};

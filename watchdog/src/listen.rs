@@ -10,6 +10,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
@@ -28,6 +29,8 @@ const BUFFER_BYTES: usize = 64 << 10;
 const FILES_PER_REQUEST: u64 = 6;
 /// Pause after a connection could not be taken: the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// Silence after which the other side is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 /// How long an idle connection is kept after the end began; answers meanwhile say that it closes.
 const LINGER: Duration = Duration::from_millis(200);
 /// Time for one request to the metrics.
@@ -38,7 +41,10 @@ const METRICS_TIMEOUT: Duration = Duration::from_millis(500);
 /// # Errors
 /// What the kernel says.
 pub(crate) fn listen(port: u16) -> io::Result<TcpListener> {
-    let v6 = TcpSocket::new_v6().and_then(|socket| bind(socket, (Ipv6Addr::UNSPECIFIED, port).into()));
+    let v6 = TcpSocket::new_v6().and_then(|socket| {
+        sockopt::set_ipv6_v6only(&socket, false)?;
+        bind(socket, (Ipv6Addr::UNSPECIFIED, port).into())
+    });
     match v6 {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
             // No IPv6 here.
@@ -120,11 +126,14 @@ async fn serve_connection(
     mut stop: watch::Receiver<bool>,
 ) {
     let Ok(stream) = TcpStream::from_std(stream) else { return };
-    // Neither failure makes the connection worse than it was.
+    // No failure here makes the connection worse than it was.
     let _ = stream.set_nodelay(true);
+    // An upgraded connection may be silent for as long as it likes, but not without anyone there.
+    let _ = sockopt::set_socket_keepalive(&stream, true)
+        .and_then(|()| sockopt::set_tcp_keepidle(&stream, KEEPALIVE));
     if let Some(millis) = timeouts.write.and_then(|timeout| u32::try_from(timeout.as_millis()).ok()) {
         // A client that takes nothing for so long is gone.
-        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, millis);
+        let _ = sockopt::set_tcp_user_timeout(&stream, millis);
     }
     let answer = service_fn(move |request| Arc::clone(&service).answer(request));
     let connection = http1::Builder::new()

@@ -4,7 +4,6 @@
 //! processes that share the stream do not mix.
 
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Logs one line, formatted like `println!`.
@@ -21,8 +20,14 @@ pub(crate) fn line(text: fmt::Arguments<'_>) {
 }
 
 /// Writes bytes to the log as they are. A log that nobody can take is no reason to fail a request.
-pub(crate) fn raw(bytes: &[u8]) {
-    let _ = std::io::stderr().lock().write_all(bytes);
+///
+/// Not by way of the standard library, whose lock the threads would wait for while one of them writes.
+pub(crate) fn raw(mut bytes: &[u8]) {
+    while let Ok(count @ 1..) =
+        rustix::io::retry_on_intr(|| rustix::io::write(rustix::stdio::stderr(), bytes))
+    {
+        bytes = &bytes[count..];
+    }
 }
 
 /// Cuts a program's output into log lines, with bounded memory.

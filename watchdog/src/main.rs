@@ -14,6 +14,7 @@ mod health;
 mod listen;
 mod log;
 mod metrics;
+mod orphans;
 mod payload;
 mod probe;
 mod process;

@@ -9,13 +9,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, kill_process, kill_process_group, pidfd_open, waitpgid,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::orphans::Orphans;
 use crate::program::{Program, SpawnError};
 
 /// A running child and its process group.
@@ -43,7 +41,8 @@ impl Process {
         // No `pre_exec`, no name to search for: the standard library then uses `posix_spawn`.
         command.arg0(program.name()).args(program.arguments()).process_group(0);
         command.envs(variables).stdin(stdin).stdout(stdout).stderr(stderr);
-        let child = command.spawn().map_err(|error| SpawnError::explain(program.name(), path, &error))?;
+        let child =
+            orphans.start(&mut command).map_err(|error| SpawnError::explain(program.name(), path, &error))?;
         let group = Pid::from_child(&child);
         Ok(Self { child: Some(child), group, orphans: Arc::clone(orphans) })
     }
@@ -72,7 +71,7 @@ impl Process {
         let status = child.try_wait()?;
         if status.is_some() {
             self.child = None;
-            self.orphans.reap(self.group);
+            self.orphans.reaped(self.group);
         }
         Ok(status)
     }
@@ -85,7 +84,7 @@ impl Process {
         let Some(child) = &mut self.child else { return Err(io::ErrorKind::NotFound.into()) };
         let status = wait_for_exit(child, self.group).await?;
         self.child = None;
-        self.orphans.reap(self.group);
+        self.orphans.reaped(self.group);
         Ok(status)
     }
 }
@@ -102,16 +101,10 @@ impl Drop for Process {
     }
 }
 
-/// Waits for a killed process, and for those of its group that are ours to wait for.
+/// Waits for a killed process.
 async fn reap_killed(mut child: Child, group: Pid, orphans: Arc<Orphans>) {
     let _ = wait_for_exit(&mut child, group).await;
-    orphans.reap(group);
-    for pause_millis in [1, 5, 20, 100] {
-        if !orphans.reap_lingering() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(pause_millis)).await;
-    }
+    orphans.reaped(group);
 }
 
 /// Waits for the exit of a child and reaps it.
@@ -141,60 +134,6 @@ async fn poll_for_exit(child: &mut Child) -> io::Result<ExitStatus> {
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(50));
-    }
-}
-
-/// Reaps what a request's process left behind.
-///
-/// In a container the watchdog is process 1, and elsewhere a subreaper: descendants whose parent
-/// exited become its children, and stay zombies until it waits for them. They are found by their
-/// group, so one that made a group of its own is not found.
-#[derive(Debug, Default)]
-pub(crate) struct Orphans {
-    /// Groups whose leader is reaped and that still had living members.
-    lingering: Mutex<Vec<Pid>>,
-}
-
-impl Orphans {
-    /// Groups that are remembered at most; beyond it the oldest is forgotten.
-    const LINGERING_MAX: usize = 4_096;
-
-    /// Adopts orphans from now on.
-    pub(crate) fn adopt() -> Arc<Self> {
-        // Where the kernel refuses, orphans go to process 1, which reaps them.
-        let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
-        Arc::default()
-    }
-
-    /// Reaps the dead of `group`, whose leader is reaped, and of the groups that lingered before.
-    fn reap(&self, group: Pid) {
-        let lingers = reap_group(group);
-        self.reap_lingering();
-        if lingers {
-            let mut lingering = self.lingering.lock();
-            if lingering.len() == Self::LINGERING_MAX {
-                lingering.remove(0);
-            }
-            lingering.push(group);
-        }
-    }
-
-    /// Reaps the dead of the groups that lingered; true when some still do.
-    fn reap_lingering(&self) -> bool {
-        let mut lingering = self.lingering.lock();
-        lingering.retain(|group| reap_group(*group));
-        !lingering.is_empty()
-    }
-}
-
-/// Reaps the dead of a group; true when living ones are left.
-fn reap_group(group: Pid) -> bool {
-    loop {
-        match waitpgid(group, WaitOptions::NOHANG) {
-            Ok(Some(_)) => {}
-            Ok(None) => return true,
-            Err(_) => return false,
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::health::Health;
 use crate::listen::{accept, listen, serve_metrics};
 use crate::log::log;
 use crate::metrics::Metrics;
-use crate::process::Orphans;
+use crate::orphans::Orphans;
 use crate::service::{Handler, Service};
 use crate::static_files::StaticFiles;
 use crate::upstream::{Server, Upstream};

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::process::{Orphans, Process};
+use crate::orphans::Orphans;
+use crate::process::Process;
 use crate::program::{Program, SpawnError};
 
 /// Starts the function's program.

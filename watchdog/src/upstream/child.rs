@@ -15,7 +15,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::log::{LineLog, LineStyle, log};
-use crate::process::{Orphans, Process, describe};
+use crate::orphans::Orphans;
+use crate::process::{Process, describe};
 use crate::program::Program;
 
 /// How long the output of a server that has ended is read.
@@ -44,7 +45,11 @@ impl Server {
         style: LineStyle,
         orphans: &Arc<Orphans>,
     ) -> Result<Self, String> {
-        log!("Forking: {}, arguments: {:?}", words.first().map_or("", String::as_str), words.get(1..));
+        log!(
+            "Forking: {}, arguments: {:?}",
+            words.first().map_or("", String::as_str),
+            words.get(1..).unwrap_or_default()
+        );
         let program = Program::new(words, search_path);
         let no_pipe = |error: io::Error| error.to_string();
         let (stdin, _) = pipe().map_err(no_pipe)?;
@@ -58,6 +63,7 @@ impl Server {
             let pipe = pipe::Receiver::from_owned_fd(pipe).map_err(no_pipe)?;
             logs.push(tokio::spawn(log_lines(pipe, LineLog::new(prefix, style))));
         }
+        tokio::spawn(Arc::clone(orphans).look_forever());
         Ok(Self { process, logs })
     }
 

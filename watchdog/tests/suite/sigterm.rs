@@ -105,5 +105,5 @@ fn sigterm_under_load_loses_no_request() {
         dog.signal(Signal::TERM);
     });
     dog.wait_for_good_end();
-    assert!(dog.log().contains("Exiting. Active requests: 0"), "{}", dog.log());
+    dog.wait_for_log("Exiting. Active requests: 0");
 }

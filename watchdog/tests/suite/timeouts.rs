@@ -128,19 +128,20 @@ fn a_client_that_leaves_in_its_body_ends_the_process() {
 
 #[test]
 fn orphans_are_reaped() {
-    // The grandchild outlives its parent by a moment and then is nobody's but the watchdog's.
-    let dog =
-        Dog::running("sh -c '(read line < $dir/go) >/dev/null 2>&1 & echo $! >> $dir/pids; echo done'", &[]);
-    let status = std::process::Command::new("mkfifo").arg(dog.file("go")).status().unwrap();
-    assert!(status.success());
-    assert_eq!(dog.post(b"").text(), "done\n");
-    let pid: i32 = dog.wait_for_file("pids").parse().unwrap();
-    assert!(crate::dog::is_running(pid));
-    std::fs::write(dog.file("go"), "go\n").unwrap();
-    wait_until("it has ended", || !crate::dog::is_running(pid));
-    assert_eq!(dog.children(), [pid]);
-    // Reaped beside the next request, whose own grandchild now waits.
-    assert_eq!(dog.post(b"").text(), "done\n");
-    wait_until("it is reaped", || !dog.children().contains(&pid));
-    std::fs::write(dog.file("go"), "go\n").unwrap();
+    // Two outlive their parent and then are nobody's but the watchdog's; one has left its group and session.
+    let fprocess = "sh -c 'test $Http_Path = /leave || exit 0; mkfifo $dir/go
+        (read line < $dir/go) >/dev/null 2>&1 & echo $! >> $dir/pids
+        setsid sh -c \"read line < $dir/go\" >/dev/null 2>&1 & echo $! >> $dir/pids'";
+    let dog = Dog::running(fprocess, &[]);
+    assert_eq!(dog.get("/leave").status, 200);
+    let pids: Vec<i32> = dog.wait_for_file("pids").lines().map(|pid| pid.parse().unwrap()).collect();
+    wait_until("both are adopted", || pids.iter().all(|pid| dog.children().contains(pid)));
+    wait_until("both have ended", || {
+        // Each writing lets at least one reader go.
+        if pids.iter().any(|pid| crate::dog::is_running(*pid)) {
+            std::fs::write(dog.file("go"), "go\ngo\n").unwrap();
+        }
+        pids.iter().all(|pid| !crate::dog::is_running(*pid))
+    });
+    wait_until("both are reaped", || dog.children().is_empty());
 }
