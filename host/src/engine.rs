@@ -20,6 +20,8 @@ const FIBER_STACK_BYTES: usize = 1 << 20;
 const TABLE_RESIDENT_BYTES: usize = 8 << 10;
 /// Components may have several core instances and memories; commands have one.
 const CORE_INSTANCES_PER_SLOT: u32 = 4;
+/// Addresses behind a memory that is allocated on demand, in which it grows without being moved.
+const GROWTH_RESERVATION_BYTES: u64 = 1 << 20;
 /// Fewest slots worth having; below that the pool gives way to allocation on demand.
 const MIN_SLOTS: u32 = 4;
 
@@ -46,16 +48,19 @@ pub struct EngineInfo {
 
 /// Makes the engine. Never fails for want of address space: sizes the pool down, then does without.
 pub(crate) fn build(config: &HostConfig) -> Result<(Engine, EngineInfo), HostError> {
+    if config.pagemap_scan && swap_is_on() {
+        return Err(HostError::SwapIsOn);
+    }
     let space = AddressSpace::probe();
     let fits = space.slots(MEMORY_RESERVATION_BYTES + MEMORY_GUARD_BYTES);
     let mut slots = config.pool_slots.min(fits).max(1);
     let mut reason = (slots < config.pool_slots)
         .then(|| format!("{} GiB of address space hold no more than {slots} slots", space.bytes >> 30));
-    let info = |allocator, slots, reason| EngineInfo {
+    let info = |allocator, slots, memory_reservation_bytes, reason| EngineInfo {
         allocator,
         slots,
         slots_wanted: config.pool_slots,
-        memory_reservation_bytes: MEMORY_RESERVATION_BYTES,
+        memory_reservation_bytes,
         keep_resident_bytes: config.keep_resident_bytes as u64,
         address_bits: space.bits,
         pagemap_scan: config.pagemap_scan,
@@ -63,7 +68,7 @@ pub(crate) fn build(config: &HostConfig) -> Result<(Engine, EngineInfo), HostErr
     };
     while slots >= MIN_SLOTS.min(config.pool_slots) {
         match Engine::new(&engine_config(config, Some(slots))) {
-            Ok(engine) => return Ok((engine, info("pooling", slots, reason))),
+            Ok(engine) => return Ok((engine, info("pooling", slots, MEMORY_RESERVATION_BYTES, reason))),
             Err(error) => {
                 reason = Some(format!("a pool of {slots} slots was refused: {error:#}"));
                 tracing::debug!(slots, %error, "pool refused, trying half");
@@ -72,7 +77,15 @@ pub(crate) fn build(config: &HostConfig) -> Result<(Engine, EngineInfo), HostErr
         }
     }
     let engine = Engine::new(&engine_config(config, None)).map_err(HostError::Engine)?;
-    Ok((engine, info("on-demand", config.pool_slots, reason)))
+    // As many as have room when each takes what a function may by default.
+    let slots = config.pool_slots.min(space.slots(config.default_memory_bytes)).max(1);
+    Ok((engine, info("on-demand", slots, 0, reason)))
+}
+
+/// Whether pages can be swapped out; yes when that cannot be told.
+fn swap_is_on() -> bool {
+    // The first line is a heading; each other is a device or file in use.
+    std::fs::read_to_string("/proc/swaps").map_or(true, |swaps| swaps.lines().count() > 1)
 }
 
 /// A text that changes whenever compiled code of another engine could not be loaded into this one.
@@ -99,9 +112,6 @@ fn engine_config(config: &HostConfig, slots: Option<u32>) -> Config {
     engine
         .cranelift_opt_level(OptLevel::Speed)
         .epoch_interruption(true)
-        .memory_reservation(MEMORY_RESERVATION_BYTES)
-        .memory_guard_size(MEMORY_GUARD_BYTES)
-        .memory_may_move(false)
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(FIBER_STACK_BYTES)
         .async_stack_zeroing(false)
@@ -111,9 +121,20 @@ fn engine_config(config: &HostConfig, slots: Option<u32>) -> Config {
         .native_unwind_info(false)
         .wasm_backtrace_max_frames(None)
         .wasm_component_model(true);
-    if let Some(slots) = slots {
-        engine.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config, slots)));
-    }
+    match slots {
+        Some(slots) => engine
+            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config, slots)))
+            .memory_reservation(MEMORY_RESERVATION_BYTES)
+            .memory_guard_size(MEMORY_GUARD_BYTES)
+            .memory_may_move(false),
+        // Where no pool fits, reserving that much for each memory would leave room for one or none.
+        None => engine
+            .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+            .memory_reservation(0)
+            .memory_reservation_for_growth(GROWTH_RESERVATION_BYTES)
+            .memory_guard_size(0)
+            .memory_may_move(true),
+    };
     engine
 }
 

@@ -18,6 +18,11 @@ pub enum HostError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Dirty pages are to be found by their flags, and a swapped page would be missed.
+    #[error(
+        "pagemap_scan needs a machine without swap: an instance could see what the one before it wrote; turn swap off or leave it at false"
+    )]
+    SwapIsOn,
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),

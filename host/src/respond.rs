@@ -24,6 +24,8 @@ use crate::run::{Exit, GuestRun};
 
 /// Output that starts a response before the program has ended.
 const EARLY_BYTES: usize = 64 << 10;
+/// The guest goes on writing when no more than this is left to send.
+const LOW_WATER_BYTES: usize = 64 << 10;
 /// How long output may lie before it is sent.
 const EARLY_AFTER: Duration = Duration::from_millis(100);
 
@@ -165,7 +167,9 @@ impl HttpBody for StreamedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        if let Some(run) = &mut this.run
+        // Waking the guest for every piece would cost a switch of stacks each time.
+        let low = this.call.output.lock().held() <= LOW_WATER_BYTES;
+        if let Some(run) = this.run.as_mut().filter(|_| low)
             && let Poll::Ready(exit) = run.poll(cx)
         {
             this.run = None;
