@@ -1,10 +1,11 @@
 //! `mode=http`: requests go on to a server of the function's own.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rustix::net::{AddressFamily, SocketType};
 use rustix::process::Signal;
 
 use crate::dog::{Dog, wait_until};
@@ -174,14 +175,16 @@ fn an_upgraded_connection_carries_bytes_both_ways() {
 
 #[test]
 fn a_request_waits_for_a_server_that_is_not_up_yet() {
-    let reserved = listener();
-    let port = reserved.local_addr().unwrap().port();
-    drop(reserved);
-    let dog = starting(port, &[]);
+    // Bound, so that nobody else gets the port, and not listening.
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let listener = TcpListener::from(socket);
+    let dog = starting(listener.local_addr().unwrap().port(), &[]);
     assert_eq!((dog.get("/_/health").status, dog.get("/_/ready").status), (503, 503));
     let mut early = dog.connect();
     early.send("GET", "/early", &[], b"");
-    serve(TcpListener::bind(("127.0.0.1", port)).unwrap(), |_, stream| answer_text(stream, "up"));
+    rustix::net::listen(&listener, 16).unwrap();
+    serve(listener, |_, stream| answer_text(stream, "up"));
     assert_eq!(early.reply("GET").unwrap().text(), "up");
     dog.wait_until_healthy();
 }
