@@ -18,7 +18,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -68,6 +68,8 @@ struct Output {
     head: Option<CgiHead>,
     /// Everything, or what came before `rest`.
     bytes: Bytes,
+    /// More has come, and was not kept.
+    cut: bool,
     rest: Option<Exchange>,
 }
 
@@ -111,6 +113,7 @@ impl Fork {
         started: Instant,
         debug: &mut Option<LineLog>,
     ) -> Result<Output, Refusal> {
+        let head_only = request.method() == Method::HEAD;
         let mut exchange = self.begin(request, started).await?;
         let mut held = BytesMut::with_capacity(FIRST_READ_BYTES);
         let ended = loop {
@@ -130,7 +133,12 @@ impl Fork {
             }
             held.reserve(if held.len() < FIRST_READ_BYTES { FIRST_READ_BYTES } else { CHUNK_BYTES });
         };
-        let rest = if ended {
+        // Nobody reads the body of a HEAD, and the process is to run to its end all the same.
+        let cut = head_only && !ended;
+        if cut {
+            skip(&mut exchange).await.map_err(Refusal::Failed)?;
+        }
+        let rest = if ended || cut {
             let status = exchange.finish().await.map_err(Refusal::Failed)?;
             if !status.success() {
                 return Err(Refusal::Exit(status, held.freeze()));
@@ -145,7 +153,7 @@ impl Fork {
             head = parse_cgi(&bytes, ended).map_err(Refusal::Cgi)?;
             bytes = bytes.split_off(head.as_ref().map_or(0, |head| head.body_at));
         }
-        Ok(Output { head, bytes, rest })
+        Ok(Output { head, bytes, cut, rest })
     }
 
     /// Starts the process, or takes one that waits, and connects it with the request.
@@ -189,7 +197,7 @@ impl Fork {
                     Some(log) => log.finish(),
                     None => log_written(output.bytes.len() as u64, started),
                 }
-                Payload::whole(output.bytes)
+                if output.cut { Payload::unknown() } else { Payload::whole(output.bytes) }
             }
             Some(exchange) => {
                 let (sender, receiver) = mpsc::channel(1);
@@ -259,6 +267,16 @@ impl Fork {
             (Failure::Io(error), _) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
     }
+}
+
+/// Reads output to its end and keeps nothing of it.
+async fn skip(exchange: &mut Exchange) -> Result<(), Failure> {
+    let mut buffer = BytesMut::with_capacity(CHUNK_BYTES);
+    while exchange.read(&mut buffer).await? > 0 {
+        buffer.clear();
+        buffer.reserve(CHUNK_BYTES);
+    }
+    Ok(())
 }
 
 /// Sends the rest of a process's output. Ends, and kills the process, when the client leaves.

@@ -52,6 +52,11 @@ impl Payload {
         Self { source: Source::Pieces(receiver, length), call: None, failing: false }
     }
 
+    /// No body and no length, for the answer to a HEAD that nobody knows the length of.
+    pub(crate) fn unknown() -> Self {
+        Self::pieces(mpsc::channel(1).1, None)
+    }
+
     /// The body of the function's own server.
     pub(crate) fn upstream(relay: Relay) -> Self {
         Self { source: Source::Upstream(Box::new(relay)), call: None, failing: false }

@@ -66,6 +66,18 @@ fn every_method_reaches_the_program() {
 }
 
 #[test]
+fn a_head_runs_the_program_to_its_end() {
+    for mode in ["classic", "streaming"] {
+        let dog = Dog::running("sh -c 'head -c 300000 /dev/zero; echo yes > $dir/ended'", &[("mode", mode)]);
+        let reply = dog.request("HEAD", "/", &[], b"");
+        assert_eq!((reply.status, reply.header("content-length")), (200, ""), "{mode}");
+        assert_eq!(dog.wait_for_file("ended"), "yes");
+    }
+    let dog = Dog::running("sh -c 'head -c 300000 /dev/zero; exit 1'", &[]);
+    assert_eq!(dog.request("HEAD", "/", &[], b"").status, 500);
+}
+
+#[test]
 fn the_type_is_set_or_guessed() {
     let dog = Dog::running("cat", &[("content_type", "text/csv")]);
     assert_eq!(
