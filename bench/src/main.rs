@@ -52,10 +52,6 @@ enum Command {
     Serve(server::Serve),
 }
 
-/// Every invocation makes and frees a few dozen small values, on whichever core serves it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> Result<()> {
     let cli = Cli::parse();
     let machine = Machine::probe();

@@ -23,10 +23,6 @@ use commands::{Cli, Context};
 use error::{CliError, Exit};
 use output::{Output, ReaderGone};
 
-/// Every invocation makes and frees a few dozen small values, on whichever core serves it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
