@@ -139,3 +139,42 @@ fn a_client_that_hangs_up_on_a_deployment_leaves_all_or_nothing() {
     drop(wire);
     wait::until("the new code answers", || gateway.invoke("old", "").text() == "new\n");
 }
+
+#[test]
+fn deployments_of_one_name_at_the_same_time_leave_one_of_them_whole() {
+    let gateway = Gateway::start();
+    let versions: Vec<Vec<u8>> = (0..8).map(|at| guest::says(&format!("version {at}\n"))).collect();
+    std::thread::scope(|scope| {
+        for wasm in &versions {
+            scope.spawn(|| (0..5).for_each(|_| gateway.deploy("one", wasm)));
+        }
+    });
+    let image = gateway.get("/system/function/one").json()["image"].as_str().unwrap().to_owned();
+    let stored = versions.iter().position(|wasm| gateway.upload(wasm) == image).unwrap();
+    let expected = format!("version {stored}\n");
+    gateway.invoke("one", "").says(200, &expected);
+    gateway.kill().start().invoke("one", "").says(200, &expected);
+}
+
+#[test]
+fn others_are_served_while_a_large_module_is_compiled() {
+    let gateway = Gateway::start();
+    gateway.deploy("cat", &guest::cat());
+    let body =
+        "(local.set 0 (i32.mul (local.get 0) (i32.add (local.get 0) (i32.load (local.get 0)))))".repeat(100);
+    let functions: String = (0..1_500).map(|_| format!("(func (param i32) {body})")).collect();
+    let large = guest::with(&functions, "");
+    let served = std::thread::scope(|scope| {
+        let upload = scope.spawn(|| gateway.deploy("large", &large));
+        let mut served = 0;
+        while !upload.is_finished() {
+            gateway.invoke("cat", "served").says(200, "served");
+            gateway.get("/healthz").expect(200);
+            served += 1;
+        }
+        upload.join().unwrap();
+        served
+    });
+    assert!(served > 10, "only {served} were served meanwhile");
+    gateway.invoke("large", "").says(200, "");
+}

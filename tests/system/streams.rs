@@ -248,6 +248,35 @@ fn a_body_over_the_limit_breaks_a_response_that_has_begun() {
 }
 
 #[test]
+fn a_refused_request_leaves_its_connection_to_the_next() {
+    let gateway = Start::new().flag("--max-body-size", "1Mi").start();
+    gateway.deploy("cat", &guest::cat());
+    let mut wire = gateway.wire();
+    for (path, bytes, status) in [
+        ("/function/nobody", 300_000, 404),
+        ("/function/cat", 2 << 20, 413),
+        ("/system/functions", 2 << 20, 413),
+    ] {
+        wire.head(&format!("POST {path}"), &[&format!("content-length: {bytes}")]);
+        wire.write(&vec![b'x'; bytes]).unwrap();
+        wire.answer().expect(status);
+    }
+    wire.head("POST /function/cat", &["content-length: 4"]).write(b"next").unwrap();
+    wire.answer().says(200, "next");
+}
+
+#[test]
+fn a_client_that_asks_first_is_refused_before_it_sends() {
+    let gateway = Start::new().flag("--max-body-size", "1Mi").start();
+    gateway.deploy("cat", &guest::cat());
+    for (path, status) in [("/function/nobody", 404), ("/function/cat", 413)] {
+        let mut wire = gateway.wire();
+        wire.head(&format!("POST {path}"), &["content-length: 2000000", "expect: 100-continue"]);
+        wire.answer().expect(status);
+    }
+}
+
+#[test]
 fn small_bodies_of_every_size_come_back_whole() {
     let gateway = Gateway::start();
     gateway.deploy("cat", &guest::cat());

@@ -27,10 +27,11 @@ pub(crate) fn value<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Time between two looks at what nothing tells of.
 #[expect(
     clippy::disallowed_methods,
     reason = "between two looks at another process there is nothing to wait on"
 )]
-fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
