@@ -12,6 +12,9 @@ export BRAMBLE_EXAMPLES := $(EXAMPLES)
 BRAMBLE := $(CARGO_TARGET_DIR)/release/bramble
 # Settings of the gateway that `make up` starts; see `bramble up --help`.
 UP_FLAGS ?=
+# What /system/info and `bramble version` say of the build.
+export BRAMBLE_GIT_SHA := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+export BRAMBLE_GIT_SUBJECT := $(shell git log -1 --format=%s 2>/dev/null | tr -d '\r')
 # A fresh machine gets cargo in its home, which this shell does not know yet.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
