@@ -19,6 +19,7 @@ use http::{Request, Response};
 
 use crate::error::{GatewayError, error_response};
 use crate::functions::Function;
+use crate::serve::connection::ConnectionTask;
 use crate::serve::lingering::Lingering;
 use crate::state::Gateway;
 
@@ -39,6 +40,7 @@ pub(crate) async fn invoke(
     gateway: &Gateway,
     mut request: Request<Lingering>,
     peer: SocketAddr,
+    connection: &ConnectionTask,
 ) -> Response<Body> {
     let started_at = SystemTime::now();
     let path_offset = path_offset(request.uri().path());
@@ -68,7 +70,7 @@ pub(crate) async fn invoke(
         // Nobody reads it, and going without a word counts the invocation as one whose client went.
         return response;
     }
-    CountedBody::wrap(response, inflight, deadline, rest)
+    CountedBody::wrap(response, inflight, deadline, rest, connection)
 }
 
 /// Runs an invocation for as long as it may, and as its request's body keeps coming.

@@ -1,5 +1,6 @@
 //! Accepting connections, and stopping without losing what runs.
 
+pub(crate) mod connection;
 pub(crate) mod lingering;
 
 use std::convert::Infallible;
@@ -27,6 +28,7 @@ use crate::invoke::{self, PREFIX};
 use crate::ready::Phase;
 use crate::state::Gateway;
 
+use connection::ConnectionTask;
 use lingering::Lingering;
 
 /// Wait after a connection could not be accepted, as when the process is out of file descriptors.
@@ -114,11 +116,18 @@ struct Site {
 }
 
 async fn accept(listener: &TcpListener, site: &Arc<Site>, connections: &GracefulShutdown) {
+    // Told once for each time that it runs out, not once for each try.
+    let mut failing = false;
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => serve(stream, peer, Arc::clone(site), connections),
+            Ok((stream, peer)) => {
+                failing = false;
+                serve(stream, peer, Arc::clone(site), connections);
+            }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                }
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
         }
@@ -130,30 +139,40 @@ fn serve(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, connections: &Gra
         tracing::debug!(%error, "a connection keeps Nagle's algorithm");
     }
     let read_timeout = site.gateway.config.read_timeout;
+    let shared = Arc::new(Connection { site, peer, task: ConnectionTask::default() });
+    let own = Arc::clone(&shared);
     let service = service_fn(move |request| {
-        let site = Arc::clone(&site);
-        async move { Ok::<_, Infallible>(site.answer(request, peer).await) }
+        let connection = Arc::clone(&own);
+        async move { Ok::<_, Infallible>(connection.answer(request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(read_timeout)
         .serve_connection(TokioIo::new(stream), service);
     let connection = connections.watch(connection);
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%peer, %error, "a connection ended badly");
         }
     });
+    shared.task.is(task.abort_handle());
 }
 
-impl Site {
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        let request = Lingering::wrap(request);
-        if self.functions && request.uri().path().starts_with(PREFIX) {
-            return invoke::invoke(&self.gateway, request, peer).await;
+/// One connection, as its requests share it.
+struct Connection {
+    site: Arc<Site>,
+    peer: SocketAddr,
+    task: ConnectionTask,
+}
+
+impl Connection {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let (site, request) = (&self.site, Lingering::wrap(request));
+        if site.functions && request.uri().path().starts_with(PREFIX) {
+            return invoke::invoke(&site.gateway, request, self.peer, &self.task).await;
         }
         // Boxed so that the router's large future does not sit in every connection.
-        let answer: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(self.router.clone().oneshot(request));
+        let answer: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(site.router.clone().oneshot(request));
         match answer.await {
             Ok(response) => response.map(|body| Body::stream(Bytes::new(), body)),
             Err(never) => match never {},

@@ -19,6 +19,16 @@ impl Deadline {
         Self { at: since + timeout, alarm: None }
     }
 
+    /// When that is.
+    pub(super) fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// Whether it is past.
+    pub(super) fn is_over(&self) -> bool {
+        Instant::now() >= self.at
+    }
+
     /// Ready once it is over.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let at = self.at.into();

@@ -11,6 +11,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use super::deadline::Deadline;
 use super::request_body::{Broken, Rest};
 use crate::functions::Inflight;
+use crate::serve::connection::{ConnectionTask, CutOff};
 
 /// What a response that broke off is counted as, whatever its head said.
 const BROKEN_OFF: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
@@ -21,6 +22,8 @@ pub(super) struct CountedBody {
     inflight: Option<Inflight>,
     status: StatusCode,
     deadline: Deadline,
+    /// Ends the connection at the deadline: a client that does not read keeps the body from being asked.
+    _cut_off: CutOff,
     /// What becomes of the request's body, of which the function may still be reading.
     request: Option<Rest>,
 }
@@ -32,6 +35,7 @@ impl CountedBody {
         inflight: Inflight,
         deadline: Deadline,
         request: Option<Rest>,
+        connection: &ConnectionTask,
     ) -> Response<Body> {
         let status = response.status();
         let (parts, body) = response.into_parts();
@@ -41,8 +45,8 @@ impl CountedBody {
                 Body::whole(bytes)
             }
             Err(body) => {
-                let inflight = Some(inflight);
-                Body::stream(Bytes::new(), Self { body, inflight, status, deadline, request })
+                let (inflight, _cut_off) = (Some(inflight), connection.cut_off_at(deadline.at()));
+                Body::stream(Bytes::new(), Self { body, inflight, status, deadline, _cut_off, request })
             }
         };
         Response::from_parts(parts, body)
@@ -117,6 +121,8 @@ impl Drop for CountedBody {
         if self.body.is_end_stream() {
             let status = self.status;
             self.finish(status);
+        } else if self.deadline.is_over() {
+            self.finish(StatusCode::GATEWAY_TIMEOUT);
         }
     }
 }
