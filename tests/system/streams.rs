@@ -162,7 +162,7 @@ fn a_time_limit_ends_a_response_that_has_begun() {
 
 #[test]
 fn the_gateways_own_time_limit_ends_a_response_that_never_pauses() {
-    let gateway = Start::new().flag("--upstream-timeout", "2s").start();
+    let gateway = Start::new().flag("--upstream-timeout", "2s").flag("--max-output-size", "1Ti").start();
     gateway.deploy_with("floods", &guest::floods(1, None), json!({"envVars": {"exec_timeout": "0"}}));
     let mut wire = gateway.wire();
     wire.head("GET /function/floods", &[]);
@@ -172,6 +172,20 @@ fn the_gateways_own_time_limit_ends_a_response_that_never_pauses() {
     }
     gateway.idle("floods");
     assert_eq!(gateway.counted("floods", 504), 1.0);
+}
+
+#[test]
+fn the_gateways_own_time_limit_ends_a_response_that_nobody_reads() {
+    let gateway = Start::new().flag("--upstream-timeout", "1s").start();
+    gateway.deploy_with("floods", &guest::floods(1, None), json!({"envVars": {"exec_timeout": "0"}}));
+    let mut wire = gateway.wire();
+    wire.head("GET /function/floods", &[]);
+    assert_eq!(wire.response().status, 200);
+    gateway.idle("floods");
+    assert_eq!(gateway.counted("floods", 504), 1.0);
+    while let Ok(piece) = wire.piece() {
+        assert!(piece.is_some(), "a response that was cut short ended as if it were whole");
+    }
 }
 
 #[test]
