@@ -70,6 +70,7 @@ pub(crate) async fn invoke(
         // Nobody reads it, and going without a word counts the invocation as one whose client went.
         return response;
     }
+    let deadline = deadline.or_after(function.settings.exec_timeout);
     CountedBody::wrap(response, inflight, deadline, rest, connection)
 }
 

@@ -175,6 +175,17 @@ fn the_gateways_own_time_limit_ends_a_response_that_never_pauses() {
 }
 
 #[test]
+fn a_functions_time_limit_ends_a_response_that_nobody_reads() {
+    let gateway = Start::new().flag("--upstream-timeout", "1h").start();
+    gateway.deploy_with("floods", &guest::floods(1, None), json!({"envVars": {"exec_timeout": "1s"}}));
+    let mut wire = gateway.wire();
+    wire.head("GET /function/floods", &[]);
+    assert_eq!(wire.response().status, 200);
+    gateway.idle("floods");
+    assert_eq!(gateway.counted("floods", 504), 1.0);
+}
+
+#[test]
 fn the_gateways_own_time_limit_ends_a_response_that_nobody_reads() {
     let gateway = Start::new().flag("--upstream-timeout", "1s").start();
     gateway.deploy_with("floods", &guest::floods(1, None), json!({"envVars": {"exec_timeout": "0"}}));

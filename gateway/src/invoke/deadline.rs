@@ -19,6 +19,14 @@ impl Deadline {
         Self { at: since + timeout, alarm: None }
     }
 
+    /// The same, or sooner: when from now on `timeout` is over.
+    pub(super) fn or_after(self, timeout: Option<Duration>) -> Self {
+        match timeout {
+            Some(timeout) => Self { at: self.at.min(Instant::now() + timeout), ..self },
+            None => self,
+        }
+    }
+
     /// When that is.
     pub(super) fn at(&self) -> Instant {
         self.at
