@@ -79,6 +79,11 @@ pub fn error_response(error: &ProviderError) -> Response<Body> {
     respond(provider_answer(error), error)
 }
 
+/// What an invocation is counted as that ended with this error, when its response had begun already.
+pub(crate) fn status_of(error: &ProviderError) -> StatusCode {
+    provider_answer(error).status
+}
+
 impl From<&GatewayError> for Response<Body> {
     fn from(error: &GatewayError) -> Self {
         match error {

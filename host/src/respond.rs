@@ -173,9 +173,8 @@ impl HttpBody for StreamedBody {
             && let Poll::Ready(exit) = run.poll(cx)
         {
             this.run = None;
-            if let Some(reason) = exit.failure() {
-                tracing::info!(function = %this.call.revision.name, reason, "a function failed after its response began");
-                return Poll::Ready(Some(Err(reason.into())));
+            if let Some(error) = exit.cuts_short(&this.call.revision.name) {
+                return Poll::Ready(Some(Err(error)));
             }
         }
         match this.call.output.lock().take_piece() {

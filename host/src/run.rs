@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bramble_provider::quantity::format_bytes;
+use bramble_provider::{BodyError, FunctionName, ProviderError};
 use tokio::time::Sleep;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
@@ -43,6 +44,19 @@ impl Exit {
             Self::TimedOut(timeout) => Some(format!("stopped after {timeout:?}")),
             Self::NoRoom => Some("no room for another instance".to_owned()),
         }
+    }
+
+    /// The same for a response that has begun, which it cuts short: a [`ProviderError`]. Logs it.
+    pub(crate) fn cuts_short(&self, name: &FunctionName) -> Option<BodyError> {
+        let reason = self.failure()?;
+        tracing::info!(function = %name, reason, "a function failed after its response began");
+        let name = name.clone();
+        Some(Box::new(match self {
+            Self::TimedOut(timeout) => ProviderError::TimedOut { name, timeout: *timeout },
+            Self::Status(_) | Self::Failed(_) | Self::NoRoom => {
+                ProviderError::FunctionFailed { name, reason }
+            }
+        }))
     }
 }
 

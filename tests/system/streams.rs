@@ -158,6 +158,7 @@ fn a_time_limit_ends_a_response_that_has_begun() {
         assert!(piece.is_some(), "a response that was cut short ended as if it were whole");
     }
     gateway.idle("drips");
+    assert_eq!(gateway.counted("drips", 504), 1.0);
 }
 
 #[test]

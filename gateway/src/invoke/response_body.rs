@@ -3,17 +3,18 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bramble_provider::{Body, BodyError};
+use bramble_provider::{Body, BodyError, ProviderError};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::deadline::Deadline;
 use super::request_body::{Broken, Rest};
+use crate::error::status_of;
 use crate::functions::Inflight;
 use crate::serve::connection::{ConnectionTask, CutOff};
 
-/// What a response that broke off is counted as, whatever its head said.
+/// What a response that broke off for no known cause is counted as, whatever its head said.
 const BROKEN_OFF: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 
 /// A streamed body that holds its invocation's place until it ends, fails, is dropped or times out.
@@ -57,9 +58,10 @@ impl CountedBody {
     }
 
     /// Counts what has to end early, by whose fault it is.
-    fn break_off(&mut self) {
+    fn break_off(&mut self, error: Option<&BodyError>) {
+        let cause = error.and_then(|error| error.downcast_ref::<ProviderError>());
         match self.request_broken() {
-            None => self.finish(BROKEN_OFF),
+            None => self.finish(cause.map_or(BROKEN_OFF, status_of)),
             Some(Broken::TooLarge) => self.finish(StatusCode::PAYLOAD_TOO_LARGE),
             // Dropped without a word it counts as given up by the client.
             Some(Broken::ClientGone) => drop(self.inflight.take()),
@@ -89,12 +91,12 @@ impl HttpBody for CountedBody {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(frame))),
             Poll::Ready(Some(Err(error))) => {
-                self.break_off();
+                self.break_off(Some(&error));
                 Poll::Ready(Some(Err(error)))
             }
             // What a function made of half a request must not look whole.
             Poll::Ready(None) | Poll::Pending if self.request_broken().is_some() => {
-                self.break_off();
+                self.break_off(None);
                 Poll::Ready(Some(Err("the request broke off".into())))
             }
             Poll::Ready(None) => {
