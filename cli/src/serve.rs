@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use anyhow::{Context, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -37,6 +38,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     start_log(&settings, output)?;
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let stop = Stop::listen()?;
@@ -58,6 +60,15 @@ where
     // A compilation that still runs is not waited for: it is done again at the next start.
     runtime.shutdown_background();
     result
+}
+
+/// Allows as many open files as the machine does: a connection is one, and the usual soft limit of
+/// 1,024 only protects programs that use `select`.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
 }
 
 fn start_log(settings: &Settings, output: Output) -> Result<()> {

@@ -146,6 +146,17 @@ fn a_head_that_never_ends_is_not_waited_for() {
 }
 
 #[test]
+fn more_of_them_than_the_soft_limit_of_descriptors_are_served() {
+    let gateway = Start::new().under(&["prlimit", "--nofile=64:1024"]).start();
+    gateway.deploy("f", &guest::cat());
+    let mut wires: Vec<_> = (0..200).map(|_| gateway.wire()).collect();
+    for wire in &mut wires {
+        wire.head("POST /function/f", &["content-length: 6"]).write(b"served").unwrap();
+        wire.answer().says(200, "served");
+    }
+}
+
+#[test]
 fn more_of_them_than_file_descriptors_leave_a_gateway_that_serves_when_some_go() {
     let gateway = Start::new().under(&["prlimit", "--nofile=100:100"]).start();
     gateway.deploy("f", &guest::cat());

@@ -3,6 +3,7 @@
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 use crate::support::{Gateway, Start, guest, wait};
@@ -29,6 +30,8 @@ fn a_thousand_clients_of_ten_slots_are_all_answered_and_never_more_than_ten_run(
         .flag("--upstream-timeout", "5m")
         .start();
     gateway.deploy_with("ten", &guest::cat(), slots(SLOTS));
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).unwrap();
     let together = Barrier::new(CLIENTS as usize);
     let (running, most) = (AtomicU32::new(0), AtomicU32::new(0));
     let client = || {
