@@ -1,0 +1,176 @@
+//! Response bodies that stream.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bramble_provider::{Body, BodyError};
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::sync::oneshot;
+
+use super::connection::{Connection, nobody};
+use super::pool::Pool;
+
+/// A body that polls its connection: nothing is read that nobody asks for.
+///
+/// The connection goes back to the pool at the end of the body, and is closed when the body is dropped
+/// before.
+pub(super) struct Attached {
+    incoming: Incoming,
+    connection: Option<Connection>,
+    pool: Arc<Pool>,
+}
+
+impl Attached {
+    pub(super) fn new(incoming: Incoming, connection: Connection, pool: Arc<Pool>) -> Self {
+        Self { incoming, connection: Some(connection), pool }
+    }
+}
+
+impl HttpBody for Attached {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        // What the connection brings is there once it was polled: it is what will be woken.
+        let mut frame = Pin::new(&mut this.incoming).poll_frame(&mut nobody());
+        if frame.is_pending()
+            && let Some(connection) = &mut this.connection
+        {
+            connection.poll(cx);
+            frame = Pin::new(&mut this.incoming).poll_frame(&mut nobody());
+        }
+        let frame = data_only(ready!(frame));
+        if matches!(frame, Some(Err(_))) {
+            this.connection = None;
+        } else if (frame.is_none() || this.incoming.is_end_stream())
+            && let Some(connection) = this.connection.take()
+        {
+            this.pool.put(connection);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// A body whose connection a task polls, which is told when the body has ended or is dropped.
+pub(super) struct Detached {
+    incoming: Incoming,
+    ended: Option<oneshot::Sender<Ended>>,
+}
+
+/// All of a response's body was read.
+#[derive(Debug)]
+pub(super) struct Ended;
+
+impl Ended {
+    /// For a response whose body was complete from the start.
+    pub(super) fn already() -> oneshot::Receiver<Self> {
+        let (sender, receiver) = oneshot::channel();
+        // The other side is right here.
+        drop(sender.send(Self));
+        receiver
+    }
+}
+
+impl Detached {
+    /// The body; what comes back resolves at its end, and fails when it is dropped before.
+    pub(super) fn new(incoming: Incoming) -> (Self, oneshot::Receiver<Ended>) {
+        let (ended, receiver) = oneshot::channel();
+        (Self { incoming, ended: Some(ended) }, receiver)
+    }
+}
+
+impl HttpBody for Detached {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = data_only(ready!(Pin::new(&mut self.incoming).poll_frame(cx)));
+        let is_end = frame.is_none() || self.incoming.is_end_stream();
+        if is_end && let Some(ended) = self.ended.take() {
+            // The task may have ended with the connection.
+            drop(ended.send(Ended));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// Trailers are the last frame, and are not passed on.
+fn data_only(frame: Option<Result<Frame<Bytes>, hyper::Error>>) -> Option<Result<Frame<Bytes>, BodyError>> {
+    match frame {
+        Some(Ok(frame)) => frame.into_data().ok().map(|data| Ok(Frame::data(data))),
+        Some(Err(error)) => Some(Err(error.into())),
+        None => None,
+    }
+}
+
+/// Keeps `guard` until the response's body has ended or is dropped.
+///
+/// A whole body has ended already, and so has that of an upgrade (101): what comes after it is the
+/// caller's to guard.
+pub(crate) fn hold<G: Send + 'static>(response: Response<Body>, guard: G) -> Response<Body> {
+    let (head, body) = response.into_parts();
+    let body = match body.into_whole() {
+        Ok(bytes) => Body::whole(bytes),
+        Err(body) => Body::stream(Bytes::new(), Held { body, guard: Some(guard) }),
+    };
+    Response::from_parts(head, body)
+}
+
+struct Held<G> {
+    body: Body,
+    guard: Option<G>,
+}
+
+/// Nothing relies on where the guard is.
+impl<G> Unpin for Held<G> {}
+
+impl<G: Send + 'static> HttpBody for Held<G> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) || self.body.is_end_stream() {
+            self.guard = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
