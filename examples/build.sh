@@ -69,7 +69,7 @@ install_wasm() {
 build_rust() {
     local name
     cargo build --quiet --locked --release --target "$target" --target-dir "$build" \
-        --workspace --exclude http-hello
+        --workspace --exclude http-hello --exclude conform
     for name in base64 echo figlet hello json-sum markdown nodeinfo wordcount; do
         install_wasm "$build/$target/release/$name.wasm" "$name"
     done
