@@ -58,7 +58,7 @@ build() {
     local name=$1 before after
     before=$(image_id "$name")
     docker build --quiet --tag "bramble/$name:latest" --file "$2" "$3" >/dev/null 2>"$context/log" ||
-        { cat "$context/log" >&2; fail "bramble/$name cannot be built"; }
+        { tail -n 20 "$context/log" >&2; fail "bramble/$name cannot be built"; }
     after=$(image_id "$name")
     say "bramble/$name $([ "$before" = "$after" ] && echo unchanged || echo built)"
 }
@@ -91,16 +91,15 @@ build_bramble() {
     (cd "$root" && cargo build --quiet --locked --release --package bramble)
     mkdir -p "$context/bramble"
     strip -o "$bramble" "$CARGO_TARGET_DIR/release/bramble"
-    copy_libraries "$context/bramble" "$bramble"
+    ldd "$bramble" | copy_libraries "$context/bramble"
     build bramble "$root/deploy/Dockerfile" "$context/bramble"
 }
 
-# copy_libraries ROOT PROGRAM...: what the programs are linked with, and the loader, in the same places.
+# copy_libraries ROOT: the libraries, and the loader, that ldd names on stdin, in the same places.
 copy_libraries() {
-    local into=$1 library
-    shift
-    for library in $(ldd "$@" 2>/dev/null | grep -oE '/[^ :]+ \(0x' | cut -d' ' -f1 | sort -u); do
-        copy "$into" "$library"
+    local library
+    for library in $(grep -oE '/[^ :]+ \(0x' | cut -d' ' -f1 | sort -u); do
+        copy "$1" "$library"
     done
 }
 
@@ -125,24 +124,24 @@ compiler_image() {
         [ -n "$file" ] && [ "$file" != "$version" ] || return 0
     fi
     say "making bramble/cc from this machine's gcc"
-    mkdir -p "$rootfs/tmp" "$rootfs/usr/bin"
-    cp -L "$(command -v gcc)" "$rootfs/usr/bin/gcc"
+    mkdir -p "$rootfs/tmp"
+    copy "$rootfs" "$(command -v gcc)" /bin/sh
     for program in cc1 collect2 as ld; do
         file=$(gcc -print-prog-name=$program)
         copy "$rootfs" "$(command -v "$file")"
     done
     # Relative paths in what gcc answers lead through its own folder.
-    for file in libc.a libm.a libpthread.a crt1.o crti.o crtn.o crtbeginT.o crtend.o libgcc.a libgcc_eh.a include; do
+    for file in libc.a libm.a libpthread.a crt1.o crti.o crtn.o crtbeginT.o crtend.o libgcc.a libgcc_eh.a \
+        liblto_plugin.so include; do
         file=$(gcc -print-file-name=$file)
-        case $file in /*) copy "$rootfs" "$(realpath "$file")" ;; esac
+        case $file in /*) copy "$rootfs" "$(realpath -s "$file")" ;; esac
     done
     # Of the headers those of libc and the kernel: there may be any others beside them.
     for file in /usr/include{,/"$(gcc -print-multiarch)"}/{*.h,arpa,asm,asm-generic,bits,gnu,linux,net,netinet,sys}; do
         [ ! -e "$file" ] || copy "$rootfs" "$file"
     done
-    copy "$rootfs" /bin/sh
-    copy_libraries "$rootfs" /bin/sh "$(command -v gcc)" $(find "$rootfs" -name cc1 -o -name collect2 -o -name as -o -name ld)
-    tar -C "$rootfs" -c . | docker import --change 'ENV PATH=/usr/bin:/bin' \
+    find "$rootfs" -type f -perm /111 -exec ldd {} + 2>/dev/null | copy_libraries "$rootfs"
+    tar -C "$rootfs" -c . | docker import --change 'ENV PATH=/usr/local/bin:/usr/bin:/bin' \
         --change "LABEL bramble.compiler=$version" - bramble/cc:latest >/dev/null
     rm -rf "$rootfs"
 }

@@ -105,7 +105,8 @@ pub(crate) fn chunk(output: &mut impl Write, piece: &[u8]) -> io::Result<()> {
 /// A whole response.
 pub(crate) fn answer(output: &mut impl Write, status: u64, body: &str) -> io::Result<()> {
     let length = body.len();
-    let head = format!("HTTP/1.1 {status} As-Asked\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n");
+    let head =
+        format!("HTTP/1.1 {status} As-Asked\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n");
     output.write_all((head + body).as_bytes())
 }
 

@@ -116,7 +116,9 @@ fn echo(head: &Head, input: &mut BufReader<TcpStream>, output: &mut TcpStream) -
 }
 
 fn events(head: &Head, output: &mut TcpStream) -> io::Result<()> {
-    output.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")?;
+    output.write_all(
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
+    )?;
     for event in 0..head.number("events", 5) {
         http::chunk(output, format!("data: {event}\n\n").as_bytes())?;
         thread::sleep(Duration::from_millis(head.number("ms", 100)));
