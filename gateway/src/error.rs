@@ -119,6 +119,11 @@ fn provider_answer(error: &ProviderError) -> Answer {
         E::FunctionFailed { .. } => answer(StatusCode::INTERNAL_SERVER_ERROR, "function_failed"),
         E::InvalidResponse { .. } => answer(StatusCode::BAD_GATEWAY, "invalid_response"),
         E::TimedOut { .. } => answer(StatusCode::GATEWAY_TIMEOUT, "timed_out"),
+        E::StartFailed { retry_after, .. } => Answer {
+            retry_after: Some(*retry_after),
+            ..answer(StatusCode::SERVICE_UNAVAILABLE, "start_failed")
+        },
+        E::StartTimedOut { .. } => answer(StatusCode::GATEWAY_TIMEOUT, "start_timed_out"),
         E::Unavailable { retry_after, .. } => Answer {
             retry_after: Some(*retry_after),
             ..answer(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
@@ -243,6 +248,10 @@ mod tests {
         let unavailable = ProviderError::Unavailable { provider: "x", reason: text(), retry_after: soon };
         check(unavailable, 503, "unavailable", Some("2")).await;
         check(ProviderError::TimedOut { name: name(), timeout: soon }, 504, "timed_out", None).await;
+        let failed = ProviderError::StartFailed { name: name(), reason: text(), retry_after: soon };
+        check(failed, 503, "start_failed", Some("2")).await;
+        let late = ProviderError::StartTimedOut { name: name(), timeout: soon, reason: text() };
+        check(late, 504, "start_timed_out", None).await;
         check(ProviderError::OutOfStorage(text()), 507, "out_of_storage", None).await;
     }
 

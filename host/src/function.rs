@@ -37,7 +37,7 @@ impl Function {
 
     pub(crate) fn replicas(&self) -> Replicas {
         let desired = self.slots.desired();
-        Replicas { desired, available: desired }
+        Replicas { desired, available: desired, frozen: 0 }
     }
 
     /// Frees the code when no slot is left and nobody runs.

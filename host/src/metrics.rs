@@ -49,6 +49,11 @@ impl HostMetrics {
         self.cold_start.with_label_values(&[function, "wasm"]).observe(took.as_secs_f64());
     }
 
+    /// The family of cold starts, for whoever else has some.
+    pub(crate) fn cold_starts(&self) -> HistogramVec {
+        self.cold_start.clone()
+    }
+
     /// Drops the series of a function that is gone.
     pub(crate) fn forget(&self, function: &str) {
         // There is none when the function never started cold.

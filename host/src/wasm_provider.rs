@@ -261,6 +261,11 @@ impl Scale for WasmProvider {
         function.unload_if_unused();
         Ok(())
     }
+
+    /// An idle slot costs nothing, so there is nothing to pause.
+    async fn freeze(&self, name: &FunctionName) -> Result<u32, ProviderError> {
+        self.function(name).map(|_| 0)
+    }
 }
 
 impl Provider for WasmProvider {

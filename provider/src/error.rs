@@ -87,6 +87,26 @@ pub enum ProviderError {
         /// The limit that was reached.
         timeout: Duration,
     },
+    /// No replica came up, and the reason is known (503): a missing image, a program that ends at once.
+    #[error("function {name} does not start: {reason}")]
+    StartFailed {
+        /// The function.
+        name: FunctionName,
+        /// What the runtime said of the replica.
+        reason: String,
+        /// When a retry may find another outcome.
+        retry_after: Duration,
+    },
+    /// No replica was able to take the invocation in time (504).
+    #[error("no replica of function {name} was ready within {timeout:?}: {reason}")]
+    StartTimedOut {
+        /// The function.
+        name: FunctionName,
+        /// How long was waited.
+        timeout: Duration,
+        /// How far the replicas had come.
+        reason: String,
+    },
     /// Nothing runs this kind of function at the moment (503).
     #[error("{provider} is not available: {reason}")]
     Unavailable {

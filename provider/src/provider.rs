@@ -32,6 +32,15 @@ pub trait Scale: Send + Sync {
         name: &FunctionName,
         desired: u32,
     ) -> impl Future<Output = Result<(), ProviderError>> + Send;
+
+    /// Pauses the replicas on which nothing runs, and answers how many it paused.
+    ///
+    /// They keep their memory and use no CPU; an invocation that finds no other wakes one. What costs
+    /// nothing while it is idle, as a wasm slot, is not paused: then this answers 0.
+    ///
+    /// # Errors
+    /// [`ProviderError::UnknownFunction`], [`ProviderError::Unavailable`].
+    fn freeze(&self, name: &FunctionName) -> impl Future<Output = Result<u32, ProviderError>> + Send;
 }
 
 /// Deploys and invokes functions of one runtime. All that the gateway knows of it.

@@ -9,8 +9,10 @@ use crate::spec::Runtime;
 pub struct Replicas {
     /// Asked for.
     pub desired: u32,
-    /// Able to take an invocation now.
+    /// Able to take an invocation now, frozen ones included.
     pub available: u32,
+    /// Of these, paused: back in about 11 ms, by the first invocation that needs one.
+    pub frozen: u32,
 }
 
 /// A function as its provider sees it.

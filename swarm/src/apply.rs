@@ -1,0 +1,203 @@
+//! Making the Swarm's services what is wanted.
+//!
+//! The properties that must hold: one writer for each service at a time; a service without our label
+//! is never changed; what somebody else changed in between is read again before it is written.
+
+use std::sync::Arc;
+
+use bollard::models::Service;
+use bollard::query_parameters::{InspectServiceOptions, UpdateServiceOptionsBuilder};
+use bramble_provider::{Code, FunctionName, ProviderError};
+
+use crate::FUNCTION_LABEL;
+use crate::core::Core;
+use crate::docker::DockerError;
+use crate::function::{Function, Wanted};
+use crate::image::{self, Pinned};
+use crate::secret;
+use crate::service::{self, Parts, SPEC_LABEL};
+
+/// Most tries when the service changes under our hands. The Swarm itself writes to it after a change.
+const MAX_TRIES: u32 = 10;
+
+impl Core {
+    /// Creates or updates the service of a function. Idempotent.
+    ///
+    /// # Errors
+    /// [`ProviderError::InvalidSpec`], [`ProviderError::UnknownSecret`], [`ProviderError::Unavailable`].
+    pub(crate) async fn apply(&self, function: &Function, wanted: &Wanted) -> Result<(), ProviderError> {
+        let _alone = function.writing.lock().await;
+        let spec = &*wanted.spec;
+        let image = match &spec.code {
+            Code::Image(image) | Code::Hybrid { image, .. } => image,
+            Code::Module(_) => return Err(invalid("image", "is a wasm module, not an image".to_owned())),
+        };
+        let Pinned { reference, credentials } = image::pin(&self.docker, image, &self.auth).await?;
+        let secrets = secret::find(&self.docker, spec).await?;
+        let parts = Parts { image: &reference, secrets: &secrets, network: self.network_name() };
+        let next = service::service(spec, wanted.desired, &parts)?;
+        let fingerprint = service::fingerprint(spec, &parts);
+        for _ in 0..MAX_TRIES {
+            let done = match self.find(function).await? {
+                None => {
+                    let created =
+                        Box::pin(self.docker.client().create_service(next.clone(), credentials.clone()));
+                    self.docker.change(created).await.map(drop)
+                }
+                Some(found) if label(&found, SPEC_LABEL) == Some(&fingerprint) => {
+                    if replicas(&found) == Some(wanted.desired.into()) {
+                        return Ok(());
+                    }
+                    self.write_replicas(&function.service, found, wanted.desired).await
+                }
+                Some(found) => {
+                    let options = UpdateServiceOptionsBuilder::default().version(version(&found)).build();
+                    let updated = Box::pin(self.docker.client().update_service(
+                        &function.service,
+                        next.clone(),
+                        options,
+                        credentials.clone(),
+                    ));
+                    self.docker.change(updated).await.map(drop)
+                }
+            };
+            match done {
+                Ok(()) => return Ok(()),
+                // Made by somebody else between our look and our write, or changed.
+                Err(DockerError::OutOfSequence(_) | DockerError::Refused { status: 409, .. }) => {}
+                Err(error) => return Err(refused(error)),
+            }
+        }
+        Err(contended(&function.name))
+    }
+
+    /// Sets the number of a service's replicas.
+    ///
+    /// # Errors
+    /// [`ProviderError::Unavailable`], [`ProviderError::UnknownFunction`] when the service is gone.
+    pub(crate) async fn set_replicas(&self, function: &Function, desired: u32) -> Result<(), ProviderError> {
+        let _alone = function.writing.lock().await;
+        for _ in 0..MAX_TRIES {
+            let found = self.find(function).await?;
+            let found = found.ok_or_else(|| ProviderError::UnknownFunction(function.name.clone()))?;
+            if replicas(&found) == Some(desired.into()) {
+                return Ok(());
+            }
+            match self.write_replicas(&function.service, found, desired).await {
+                Ok(()) => return Ok(()),
+                Err(DockerError::OutOfSequence(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(contended(&function.name))
+    }
+
+    /// Removes the service of a function. Nothing to do when there is none.
+    ///
+    /// # Errors
+    /// [`ProviderError::Unavailable`].
+    pub(crate) async fn delete(&self, name: &FunctionName, function: &Function) -> Result<(), ProviderError> {
+        let _alone = function.writing.lock().await;
+        let found = match self.find(function).await {
+            Ok(found) => found,
+            // Not ours, so not ours to remove.
+            Err(ProviderError::InvalidSpec { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if found.is_none() {
+            return Ok(());
+        }
+        tracing::debug!(function = %name, "removing the service");
+        match self.docker.change(self.docker.client().delete_service(&function.service)).await {
+            Ok(()) | Err(DockerError::NotFound(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The function's service, if it is there and ours.
+    async fn find(&self, function: &Function) -> Result<Option<Service>, ProviderError> {
+        let inspected =
+            self.docker.client().inspect_service(&function.service, None::<InspectServiceOptions>);
+        match self.docker.ask(inspected).await {
+            Ok(found) if label(&found, FUNCTION_LABEL) == Some(function.name.as_str()) => Ok(Some(found)),
+            Ok(_) => Err(invalid(
+                "service",
+                format!(
+                    "there is a Swarm service {:?} that is not Bramble's; remove it or take another name",
+                    function.service
+                ),
+            )),
+            Err(DockerError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn write_replicas(&self, service: &str, found: Service, desired: u32) -> Result<(), DockerError> {
+        let options = UpdateServiceOptionsBuilder::default().version(version(&found)).build();
+        let Some(mut spec) = found.spec else {
+            return Err(DockerError::Unreachable(format!("Docker told nothing of service {service}")));
+        };
+        spec.mode = Some(service::replicated(desired));
+        // Without credentials Swarm keeps those that the service was made with.
+        let updated = Box::pin(self.docker.client().update_service(service, spec, options, None));
+        self.docker.change(updated).await.map(drop)
+    }
+
+    /// Makes every wanted service be there, after Docker was away or somebody removed one.
+    pub(crate) async fn reconcile(self: &Arc<Self>) {
+        let functions: Vec<_> = self.functions.iter().map(|entry| Arc::clone(entry.value())).collect();
+        for function in functions {
+            self.heal(&function).await;
+        }
+    }
+
+    /// Makes one wanted service be there.
+    pub(crate) async fn heal(&self, function: &Function) {
+        let wanted = function.wanted.lock().clone();
+        if let Err(error) = self.apply(function, &wanted).await {
+            let fatal = self.unavailable().is_none();
+            function.note(std::time::SystemTime::now(), &error.to_string(), fatal);
+        }
+    }
+}
+
+fn label<'s>(service: &'s Service, key: &str) -> Option<&'s str> {
+    service.spec.as_ref()?.labels.as_ref()?.get(key).map(String::as_str)
+}
+
+fn replicas(service: &Service) -> Option<i64> {
+    service.spec.as_ref()?.mode.as_ref()?.replicated.as_ref()?.replicas
+}
+
+/// Swarm counts versions over the whole cluster; bollard takes them as 32 bits.
+fn version(service: &Service) -> i32 {
+    let index = service.version.as_ref().and_then(|version| version.index).unwrap_or_default();
+    i32::try_from(index).unwrap_or(i32::MAX)
+}
+
+/// Swarm names no field; its words do.
+fn refused(error: DockerError) -> ProviderError {
+    let text = error.to_string();
+    let field = if text.contains("constraint") || text.contains("placement") {
+        "constraints"
+    } else if text.contains("memory") || text.contains("cpu") || text.contains("CPU") {
+        "limits"
+    } else if text.contains("image") || text.contains("reference") {
+        "image"
+    } else {
+        "service"
+    };
+    error.about(field)
+}
+
+fn contended(name: &FunctionName) -> ProviderError {
+    ProviderError::Unavailable {
+        provider: "Docker Swarm",
+        reason: format!("the service of {name} is being changed by others; try again"),
+        retry_after: std::time::Duration::from_secs(1),
+    }
+}
+
+fn invalid(field: &str, reason: String) -> ProviderError {
+    ProviderError::InvalidSpec { field: field.to_owned(), reason }
+}

@@ -1,0 +1,322 @@
+//! What the provider's parts share: the daemon, the functions, and whether the daemon answers.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use bollard::query_parameters::ListContainersOptionsBuilder;
+use bramble_provider::{FunctionName, ProviderError};
+use dashmap::DashMap;
+use parking_lot::Mutex;
+use prometheus::HistogramVec;
+use tokio::sync::Notify;
+
+use crate::FUNCTION_LABEL;
+use crate::agent::Agents;
+use crate::config::SwarmConfig;
+use crate::docker::{Docker, DockerError};
+use crate::function::{Function, Started};
+use crate::image::RegistryAuth;
+use crate::network::Network;
+use crate::replica::{Phase, Replica};
+use crate::upstream::{Address, Dialer, Probe, Upstream};
+
+/// The runtime's name in metrics.
+const RUNTIME: &str = "container";
+/// Longest wait for the answer to one probe.
+const PROBE_PATIENCE: Duration = Duration::from_secs(1);
+/// Pauses between probes: short first, as a program may be up at any moment.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// When a client may ask again while Docker is away.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Shared by everything that runs on behalf of the provider.
+pub(crate) struct Core {
+    pub(crate) config: SwarmConfig,
+    pub(crate) docker: Docker,
+    pub(crate) auth: RegistryAuth,
+    pub(crate) functions: DashMap<FunctionName, Arc<Function>>,
+    pub(crate) agents: Agents,
+    dialer: Dialer,
+    link: ArcSwap<Link>,
+    look: Notify,
+    /// Containers that Docker says are paused.
+    paused: Mutex<HashSet<Arc<str>>>,
+    cold_starts: HistogramVec,
+}
+
+/// Whether the daemon can be used.
+#[derive(Debug, Clone)]
+pub(crate) enum Link {
+    /// Not now, for this reason.
+    Down(String),
+    /// It answers.
+    Up(Up),
+}
+
+/// A daemon that answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Up {
+    pub(crate) network: Network,
+    /// The node that the daemon is.
+    pub(crate) node: Arc<str>,
+    /// Nodes in the Swarm.
+    pub(crate) nodes: usize,
+}
+
+impl Core {
+    pub(crate) fn new(
+        config: SwarmConfig,
+        docker: Docker,
+        cold_starts: HistogramVec,
+    ) -> Result<Self, String> {
+        Ok(Self {
+            auth: RegistryAuth::new(config.docker_config.clone()),
+            agents: Agents::new(&config)?,
+            config,
+            docker,
+            functions: DashMap::new(),
+            dialer: Dialer::default(),
+            link: ArcSwap::from_pointee(Link::Down("the connection to Docker is being made".to_owned())),
+            look: Notify::new(),
+            paused: Mutex::default(),
+            cold_starts,
+        })
+    }
+
+    /// The functions' network.
+    pub(crate) fn network_name(&self) -> &str {
+        &self.config.network
+    }
+
+    pub(crate) fn link(&self) -> Arc<Link> {
+        self.link.load_full()
+    }
+
+    pub(crate) fn set_link(&self, link: Link) {
+        self.link.store(Arc::new(link));
+    }
+
+    /// Why nothing can be asked of Docker at the moment.
+    pub(crate) fn unavailable(&self) -> Option<ProviderError> {
+        match &**self.link.load() {
+            Link::Up(_) => None,
+            Link::Down(reason) => Some(ProviderError::Unavailable {
+                provider: "Docker Swarm",
+                reason: reason.clone(),
+                retry_after: RETRY_AFTER,
+            }),
+        }
+    }
+
+    /// The function of this name.
+    ///
+    /// # Errors
+    /// [`ProviderError::UnknownFunction`]
+    pub(crate) fn function(&self, name: &FunctionName) -> Result<Arc<Function>, ProviderError> {
+        let found = self.functions.get(name).map(|function| Arc::clone(&function));
+        found.ok_or_else(|| ProviderError::UnknownFunction(name.clone()))
+    }
+
+    /// Asks the watch to look at the tasks without waiting for its next time.
+    pub(crate) fn look_now(&self) {
+        self.look.notify_one();
+    }
+
+    /// Resolves when somebody asked for a look.
+    pub(crate) async fn asked_to_look(&self) {
+        self.look.notified().await;
+    }
+
+    /// An invocation waited for a replica.
+    pub(crate) fn started_cold(&self, name: &FunctionName, waited: Duration) {
+        self.cold_starts.with_label_values(&[name.as_str(), RUNTIME]).observe(waited.as_secs_f64());
+    }
+
+    /// Forgets a function's series.
+    pub(crate) fn forget_metrics(&self, name: &FunctionName) {
+        // There is none when it never started cold.
+        let _ = self.cold_starts.remove_label_values(&[name.as_str(), RUNTIME]);
+    }
+
+    /// Probes a running task until it is ready, then hands it to its function. Ends with the task.
+    pub(crate) async fn make_ready(self: Arc<Self>, function: Arc<Function>, started: Started) {
+        let mut pause = FIRST_PAUSE;
+        let mut wait = async || {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        };
+        let upstream = loop {
+            let overlay = started.overlay.or_else(|| function.overlay_of(&started.task));
+            match self.address(&started, overlay).await {
+                Ok(address) => break Upstream::new(address, self.dialer.clone()),
+                Err(reason) => function.note(SystemTime::now(), &reason, false),
+            }
+            wait().await;
+        };
+        let phase = if self.is_paused(&started.container) { Phase::Frozen } else { Phase::Ready };
+        while phase == Phase::Ready
+            && let Probe::NotYet(reason) = upstream.probe(PROBE_PATIENCE).await
+        {
+            function.note(SystemTime::now(), &format!("its replica runs, but {reason}"), false);
+            wait().await;
+        }
+        let Started { task, node, container, .. } = started;
+        function.joined(Arc::new(Replica::new(task, node, container, upstream, phase)));
+    }
+
+    async fn address(&self, started: &Started, overlay: Option<IpAddr>) -> Result<Address, String> {
+        match &*self.link() {
+            Link::Down(reason) => Err(reason.clone()),
+            Link::Up(up) => up.network.address(&started.node, &started.container, overlay).await,
+        }
+    }
+
+    /// Pauses the idle replicas of a function; answers how many.
+    pub(crate) async fn freeze(&self, function: &Function) -> Result<u32, ProviderError> {
+        let mut frozen = 0;
+        for replica in function.replicas().iter() {
+            if !replica.begin_freeze() {
+                continue;
+            }
+            match self.pause(replica).await {
+                Ok(()) => {
+                    replica.advance(Phase::Freezing, Phase::Frozen);
+                    frozen += 1;
+                    // Who came meanwhile found it neither ready nor frozen.
+                    function.wake();
+                }
+                Err(error) => {
+                    replica.advance(Phase::Freezing, Phase::Ready);
+                    function.wake();
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(frozen)
+    }
+
+    /// Wakes one frozen replica, if there is one. Whether one is waking, or about to.
+    pub(crate) fn thaw_one(self: &Arc<Self>, function: &Arc<Function>) -> bool {
+        let replicas = function.replicas();
+        let on_its_way =
+            |replica: &&Arc<Replica>| matches!(replica.phase(), Phase::Thawing | Phase::Freezing);
+        if replicas.iter().any(|replica| on_its_way(&replica)) {
+            return true;
+        }
+        let Some(replica) = replicas.iter().find(|replica| replica.advance(Phase::Frozen, Phase::Thawing))
+        else {
+            return false;
+        };
+        let (core, function, replica) = (Arc::clone(self), Arc::clone(function), Arc::clone(replica));
+        tokio::spawn(async move {
+            let thawed = core.unpause(&replica).await;
+            replica.advance(Phase::Thawing, Phase::Ready);
+            if let Err(error) = thawed {
+                function.note(
+                    SystemTime::now(),
+                    &format!("its frozen replica does not thaw: {error}"),
+                    false,
+                );
+                function.doubt(&core, &replica);
+            }
+            function.wake();
+        });
+        true
+    }
+
+    async fn pause(&self, replica: &Replica) -> Result<(), DockerError> {
+        self.set_paused(&replica.container, true);
+        let done = if self.is_own(&replica.node) {
+            self.docker.change(self.docker.client().pause_container(&replica.container)).await
+        } else {
+            self.agents.pause(&replica.node, &replica.container, &self.dialer).await
+        };
+        self.undo_unless(done, &replica.container, false)
+    }
+
+    async fn unpause(&self, replica: &Replica) -> Result<(), DockerError> {
+        self.set_paused(&replica.container, false);
+        let done = if self.is_own(&replica.node) {
+            self.docker.change(self.docker.client().unpause_container(&replica.container)).await
+        } else {
+            self.agents.unpause(&replica.node, &replica.container, &self.dialer).await
+        };
+        match done {
+            // Somebody else was first.
+            Err(DockerError::Refused { message, .. }) if message.contains("is not paused") => Ok(()),
+            done => self.undo_unless(done, &replica.container, true),
+        }
+    }
+
+    fn undo_unless(
+        &self,
+        done: Result<(), DockerError>,
+        container: &Arc<str>,
+        paused: bool,
+    ) -> Result<(), DockerError> {
+        if done.is_err() {
+            self.set_paused(container, paused);
+        }
+        done
+    }
+
+    /// Whether a node is the one that the daemon is.
+    pub(crate) fn is_own(&self, node: &str) -> bool {
+        match &**self.link.load() {
+            Link::Up(up) => *up.node == *node,
+            Link::Down(_) => false,
+        }
+    }
+
+    fn is_paused(&self, container: &str) -> bool {
+        self.paused.lock().contains(container)
+    }
+
+    fn set_paused(&self, container: &Arc<str>, paused: bool) {
+        let mut all = self.paused.lock();
+        if paused {
+            all.insert(Arc::clone(container));
+        } else {
+            all.remove(container);
+        }
+    }
+
+    /// Somebody paused or unpaused a container of this function, perhaps we.
+    pub(crate) fn saw_paused(self: &Arc<Self>, function: &Function, container: &str, paused: bool) {
+        self.set_paused(&container.into(), paused);
+        let Some(replica) = function.replica_of(container) else { return };
+        let changed = match paused {
+            true => replica.advance(Phase::Ready, Phase::Frozen),
+            false => replica.advance(Phase::Frozen, Phase::Ready),
+        };
+        if changed {
+            function.wake();
+        }
+    }
+
+    /// Learns which containers of this node are paused.
+    pub(crate) async fn learn_paused(&self) -> Result<(), DockerError> {
+        let filters =
+            std::collections::HashMap::from([("status", vec!["paused"]), ("label", vec![FUNCTION_LABEL])]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let found = self.docker.ask(self.docker.client().list_containers(Some(options))).await?;
+        let paused = found.into_iter().filter_map(|container| container.id).map(Arc::from).collect();
+        *self.paused.lock() = paused;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("docker", &self.docker)
+            .field("functions", &self.functions.len())
+            .field("link", &self.link())
+            .finish_non_exhaustive()
+    }
+}

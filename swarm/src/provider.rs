@@ -1,0 +1,250 @@
+//! The two traits over Docker Swarm.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bramble_provider::{
+    Body, FunctionName, FunctionSpec, FunctionStatus, Invocation, LogQuery, Provider, ProviderError,
+    Replicas, Runtime, Scale,
+};
+use http::Response;
+use prometheus::HistogramVec;
+use serde::Serialize;
+use tokio::task::JoinHandle;
+
+use crate::config::SwarmConfig;
+use crate::core::{Core, Link};
+use crate::docker::Docker;
+use crate::function::{Function, Inflight, Wanted};
+use crate::logs::ContainerLogs;
+use crate::secret;
+use crate::service::service_name;
+use crate::upstream::{self, SendError};
+use crate::watch::watch;
+
+/// Most replicas that refuse a connection before an invocation gives up on finding one.
+const MAX_REFUSALS: u32 = 16;
+
+/// Functions in containers, as services of a Docker Swarm.
+///
+/// There may be no Docker: then everything is [`ProviderError::Unavailable`] with the reason, and it
+/// heals by itself when there is one.
+pub struct SwarmProvider {
+    core: Arc<Core>,
+    watch: JoinHandle<()>,
+}
+
+/// What is known of the Swarm, for people.
+#[derive(Debug, Clone, Serialize)]
+pub struct SwarmInfo {
+    /// Where the daemon is asked.
+    pub docker: String,
+    /// Whether it answers.
+    pub available: bool,
+    /// Why not, and what to do.
+    pub reason: Option<String>,
+    /// Nodes of the Swarm.
+    pub nodes: usize,
+    /// How replicas are reached: `network`, `namespaces` or `bridge`.
+    pub reach: Option<&'static str>,
+}
+
+impl SwarmProvider {
+    /// Starts to watch the Swarm. Must be called within a tokio runtime. Waits for nothing.
+    ///
+    /// # Errors
+    /// A text that names the certificate or token that cannot be used.
+    pub fn open(config: SwarmConfig, cold_starts: HistogramVec) -> Result<Self, String> {
+        let docker = Docker::new(&config.docker)?;
+        let core = Arc::new(Core::new(config, docker, cold_starts)?);
+        let watch = tokio::spawn(watch(Arc::clone(&core)));
+        Ok(Self { core, watch })
+    }
+
+    /// How the Swarm is.
+    pub fn info(&self) -> SwarmInfo {
+        let docker = self.core.docker.host().to_owned();
+        match &*self.core.link() {
+            Link::Down(reason) => {
+                SwarmInfo { docker, available: false, reason: Some(reason.clone()), nodes: 0, reach: None }
+            }
+            Link::Up(up) => SwarmInfo {
+                docker,
+                available: true,
+                reason: None,
+                nodes: up.nodes,
+                reach: Some(up.network.reach.as_str()),
+            },
+        }
+    }
+
+    /// Refuses a spec that the Swarm is certain to refuse, changing nothing.
+    ///
+    /// # Errors
+    /// [`ProviderError::InvalidSpec`], [`ProviderError::UnknownSecret`], [`ProviderError::Unavailable`].
+    pub async fn check(&self, spec: &FunctionSpec) -> Result<(), ProviderError> {
+        service_name(&spec.name)?;
+        self.core.unavailable().map_or(Ok(()), Err)?;
+        secret::find(&self.core.docker, spec).await.map(drop)
+    }
+
+    /// Takes up functions that were deployed before, without asking Docker: it may not be there yet.
+    ///
+    /// Their services are made what they should be as soon as there is a connection.
+    pub fn restore(&self, functions: Vec<(FunctionSpec, u32)>) -> Vec<(FunctionName, ProviderError)> {
+        let mut refused = Vec::new();
+        for (spec, desired) in functions {
+            let name = spec.name.clone();
+            match service_name(&name) {
+                Ok(service) => {
+                    let wanted = Wanted { spec: Arc::new(spec), desired };
+                    self.core.functions.insert(name.clone(), Arc::new(Function::new(name, service, wanted)));
+                }
+                Err(error) => refused.push((name, error)),
+            }
+        }
+        // A connection that was there already did not see them.
+        let core = Arc::clone(&self.core);
+        if core.unavailable().is_none() {
+            tokio::spawn(async move { core.reconcile().await });
+        }
+        refused
+    }
+
+    /// Invocations that wait for a replica.
+    pub fn queued(&self, name: &FunctionName) -> u32 {
+        let function = self.core.functions.get(name);
+        function.map_or(0, |function| function.queued.load(std::sync::atomic::Ordering::Relaxed))
+    }
+}
+
+impl Scale for SwarmProvider {
+    async fn replicas(&self, name: &FunctionName) -> Result<Replicas, ProviderError> {
+        Ok(self.core.function(name)?.counts())
+    }
+
+    async fn scale(&self, name: &FunctionName, desired: u32) -> Result<(), ProviderError> {
+        let function = self.core.function(name)?;
+        self.core.unavailable().map_or(Ok(()), Err)?;
+        self.core.set_replicas(&function, desired).await?;
+        function.wanted.lock().desired = desired;
+        self.core.look_now();
+        Ok(())
+    }
+
+    async fn freeze(&self, name: &FunctionName) -> Result<u32, ProviderError> {
+        let function = self.core.function(name)?;
+        self.core.unavailable().map_or(Ok(()), Err)?;
+        self.core.freeze(&function).await
+    }
+}
+
+impl Provider for SwarmProvider {
+    type Logs = ContainerLogs;
+
+    async fn deploy(&self, spec: &FunctionSpec, desired: u32) -> Result<(), ProviderError> {
+        spec.validate()?;
+        self.core.unavailable().map_or(Ok(()), Err)?;
+        let wanted = Wanted { spec: Arc::new(spec.clone()), desired };
+        let known = self.core.functions.get(&spec.name).map(|function| Arc::clone(&function));
+        let function = match &known {
+            Some(function) => Arc::clone(function),
+            None => Arc::new(Function::new(spec.name.clone(), service_name(&spec.name)?, wanted.clone())),
+        };
+        self.core.apply(&function, &wanted).await?;
+        *function.wanted.lock() = wanted;
+        if known.is_none() {
+            self.core.functions.insert(spec.name.clone(), function);
+        }
+        self.core.look_now();
+        Ok(())
+    }
+
+    async fn remove(&self, name: &FunctionName) -> Result<(), ProviderError> {
+        let Some((name, function)) = self.core.functions.remove(name) else { return Ok(()) };
+        let away = self.core.unavailable();
+        let removed = match away {
+            None => self.core.delete(&name, &function).await,
+            Some(away) => Err(away),
+        };
+        if let Err(error) = removed {
+            self.core.functions.insert(name, function);
+            return Err(error);
+        }
+        function.remove();
+        self.core.forget_metrics(&name);
+        Ok(())
+    }
+
+    async fn status(&self, name: &FunctionName) -> Result<FunctionStatus, ProviderError> {
+        let function = self.core.function(name)?;
+        let relaxed = std::sync::atomic::Ordering::Relaxed;
+        let away = self.core.unavailable().map(|error| error.to_string());
+        Ok(FunctionStatus {
+            runtime: Runtime::Container,
+            replicas: function.counts(),
+            inflight: function.inflight.load(relaxed),
+            queued: function.queued.load(relaxed),
+            memory_bytes: None,
+            reason: away.or_else(|| function.reason()),
+        })
+    }
+
+    async fn list(&self) -> Result<Vec<FunctionName>, ProviderError> {
+        Ok(self.core.functions.iter().map(|function| function.key().clone()).collect())
+    }
+
+    async fn invoke(
+        &self,
+        name: &FunctionName,
+        invocation: Invocation,
+    ) -> Result<Response<Body>, ProviderError> {
+        let function = self.core.function(name)?;
+        let inflight = Inflight::begin(&function);
+        let mut request = upstream::request(invocation);
+        for _ in 0..MAX_REFUSALS {
+            let claim = function.claim(&self.core).await?;
+            match claim.upstream().send(request).await {
+                Ok(response) => return Ok(upstream::hold(response, (claim, inflight))),
+                Err(SendError::NotSent { request: unsent, cause }) => {
+                    tracing::debug!(function = %name, replica = ?claim.replica(), %cause, "a replica takes no connection");
+                    function.doubt(&self.core, claim.replica());
+                    request = *unsent;
+                }
+                Err(SendError::Broken(cause)) => {
+                    self.core.look_now();
+                    let reason = SendError::Broken(cause).to_string();
+                    return Err(ProviderError::InvalidResponse { name: name.clone(), reason });
+                }
+                Err(SendError::InvalidResponse(reason)) => {
+                    return Err(ProviderError::InvalidResponse { name: name.clone(), reason });
+                }
+            }
+        }
+        let reason = "its replicas take no connections".to_owned();
+        function.note(SystemTime::now(), &reason, false);
+        Err(ProviderError::StartFailed {
+            name: name.clone(),
+            reason,
+            retry_after: std::time::Duration::from_secs(1),
+        })
+    }
+
+    async fn logs(&self, name: &FunctionName, query: LogQuery) -> Result<ContainerLogs, ProviderError> {
+        let function = self.core.function(name)?;
+        Ok(ContainerLogs::open(&self.core.docker, &function.service, name.clone(), query).await?)
+    }
+}
+
+impl Drop for SwarmProvider {
+    fn drop(&mut self) {
+        self.watch.abort();
+    }
+}
+
+impl fmt::Debug for SwarmProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SwarmProvider").field("core", &self.core).finish_non_exhaustive()
+    }
+}
