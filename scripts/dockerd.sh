@@ -136,9 +136,9 @@ dockerd_kill() {
     rm -f "$1/pid"
 }
 
-# dockerd_erase DIR: ends whatever is left of a daemon and removes what it made. Nothing in
-# it is worth a clean end, and so the same steps serve one that runs and one that was killed.
-dockerd_erase() {
+# dockerd_cut_power DIR: ends at once all that runs in the daemon's name, and the network namespace with
+# it. What is on disk stays, as it would.
+dockerd_cut_power() {
     local dir=$1 cgroup pid mount strays
     cgroup=$(cgroup_of "$dir")
     strays=$(strays_of "$dir")
@@ -148,12 +148,20 @@ dockerd_erase() {
     await 10 no_processes "$dir" "$cgroup" || die "processes of $dir do not end"
     { awk -v dir="$dir/" 'index($2, dir) == 1 { print $2 }' /proc/self/mounts | sort -r; } |
         while read -r mount; do umount -l "$mount" 2>/dev/null || true; done
-    find /sys/fs/cgroup -depth -type d -path "*/$cgroup*" -exec rmdir {} \; 2>/dev/null || true
+    find /sys/fs/cgroup -depth -type d \( -path "*/$cgroup" -o -path "*/$cgroup/*" \) \
+        -exec rmdir {} \; 2>/dev/null || true
     # shellcheck disable=SC2086 # a list of paths without spaces
-    rm -rf "$dir" $strays
+    rm -rf "$dir/exec" "$dir/net" $strays
     # Of all daemons of the machine; removed only when nothing is in them.
     rmdir /run/containerd/s /run/containerd /run/docker/plugins /run/docker \
         /var/lib/docker/network/files /var/lib/docker/network /var/lib/docker 2>/dev/null || true
+}
+
+# dockerd_erase DIR: ends whatever is left of a daemon and removes what it made. Nothing in it is worth
+# a clean end, and so the same steps serve one that runs and one that was killed.
+dockerd_erase() {
+    dockerd_cut_power "$1"
+    rm -rf "$1"
 }
 
 # What a daemon puts outside its directory whatever it is told: the sockets of its shims, and a folder

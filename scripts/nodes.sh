@@ -1,0 +1,178 @@
+#!/usr/bin/env bash
+# A real Swarm of several nodes on one machine: a dockerd for each in a network namespace, with a host
+# name and a cgroup of its own, and a bridge in one more namespace between them. The machine's own
+# network and Docker are not touched. Needs root.
+#
+#   nodes.sh up [N]             N nodes, 3 unless given: 1 is the manager, the others are workers
+#   nodes.sh image NAME...      copies images to all nodes from the Docker of BRAMBLE_TEST_DOCKER or
+#                               DOCKER_HOST; their ids are the same everywhere
+#   nodes.sh docker I ...       the docker command on node I
+#   nodes.sh in I COMMAND...    a command in node I's network namespace
+#   nodes.sh host I             prints DOCKER_HOST for node I
+#   nodes.sh kill I             as if its power were cut: no connection is closed, nothing ends in order
+#   nodes.sh kill-daemon I      kill -9 of its dockerd; its containers go on
+#   nodes.sh stop I             its dockerd ends in order, and its containers with it
+#   nodes.sh start I            after any of these three
+#   nodes.sh cut I | heal I     its cable
+#   nodes.sh down               ends all and removes all that it made
+#
+# The place is BRAMBLE_NODES_DIR, /var/lib/bramble-nodes unless set, of at most 58 characters; sets with
+# places of their own do not see each other. Node I has I/docker.sock, I/log, I/net (its namespace, for
+# nsenter or setns), the host name nodeI and the address 192.168.99.1I. There is one overlay network,
+# `functions`, 10.62.0.0/16, attachable. A lost node is seen after 4 s: the heartbeat is 1 s, not 5.
+set -euo pipefail
+# shellcheck source=scripts/dockerd.sh
+. "$(dirname "${BASH_SOURCE[0]}")/dockerd.sh"
+
+dir=${BRAMBLE_NODES_DIR:-/var/lib/bramble-nodes}
+subnet=192.168.99
+most=8
+
+up() {
+    local count=${1:-3} node
+    case $count in [1-8]) ;; *) die "not a number of nodes from 1 to $most: $count" ;; esac
+    need_short_path "$dir/1"
+    if all_answer "$count"; then
+        say "$count nodes run already in $dir"
+        return
+    fi
+    install_docker
+    mount_cgroups
+    if [ -e "$dir" ]; then
+        say "removing what an earlier set left"
+        down
+    fi
+    mkdir -p "$dir"
+    chmod 711 "$dir"
+    make_namespace "$dir/hub"
+    in_namespace "$dir/hub" sh -c "ip link add bridge type bridge && ip link set bridge up &&
+        ip addr add $subnet.254/24 dev bridge"
+    # A part of a set is worth nothing, and would be in the way of the next.
+    trap 'down' EXIT
+    for node in $(seq "$count"); do mkdir "$dir/$node"; done
+    each start
+    make_swarm
+    trap - EXIT
+    say "$count nodes run in $dir"
+}
+
+all_answer() {
+    local node
+    [ "$(nodes | wc -l)" = "$1" ] || return 1
+    for node in $(nodes); do dockerd_answers "$dir/$node" || return 1; done
+}
+
+make_swarm() {
+    # Workers join in parallel, and find the token here.
+    on 1 swarm init --advertise-addr "$(address 1)" --dispatcher-heartbeat 1s >/dev/null
+    token=$(on 1 swarm join-token --quiet worker)
+    each join
+    on 1 network create --driver overlay --attachable --subnet 10.62.0.0/16 functions >/dev/null
+}
+
+join() {
+    [ "$1" = 1 ] ||
+        on "$1" swarm join --advertise-addr "$(address "$1")" --token "$token" "$(address 1):2377" >/dev/null
+}
+
+nodes() { for node in "$dir"/[1-9]; do [ ! -d "$node" ] || basename "$node"; done; }
+address() { echo "$subnet.1$1"; }
+host() { echo "unix://$dir/$1/docker.sock"; }
+on() { local node=$1; shift; docker -H "$(host "$node")" "$@"; }
+
+# each COMMAND [ARGUMENT...]: for all nodes at once, the node as the last argument; fails if one fails.
+each() {
+    local node pids=() pid
+    for node in $(nodes); do
+        "$@" "$node" &
+        pids+=($!)
+    done
+    for pid in "${pids[@]}"; do wait "$pid" || return 1; done
+}
+
+start() {
+    local node=$1
+    dockerd_pid "$dir/$node" >/dev/null && { say "node $node runs already"; return; }
+    if [ ! -e "$dir/$node/net" ]; then
+        make_namespace "$dir/$node/net"
+        connect "$node"
+        choose_iptables "$dir/$node/net"
+    fi
+    dockerd_start "$dir/$node" "node$node"
+}
+
+connect() {
+    local node=$1
+    in_namespace "$dir/hub" ip link add "node$node" type veth peer name eth0 netns "$dir/$node/net"
+    in_namespace "$dir/hub" ip link set "node$node" master bridge up
+    in_namespace "$dir/$node/net" sh -c "ip addr add $(address "$node")/24 dev eth0 &&
+        ip link set eth0 up && ip route add default via $subnet.254"
+}
+
+# The cable goes first, so that no connection is closed; and then out of the hub, with the node's end.
+cut_power() {
+    cable "$1" down
+    dockerd_cut_power "$dir/$1"
+    in_namespace "$dir/hub" ip link del "node$1" 2>/dev/null || true
+}
+
+stop() {
+    local pid
+    pid=$(dockerd_pid "$dir/$1") || die "node $1 does not run"
+    kill "$pid"
+    await 60 gone "$pid" || die "dockerd of node $1 does not end"
+    rm -f "$dir/$1/pid"
+}
+
+cable() { in_namespace "$dir/hub" ip link set "node$1" "$2"; }
+
+# Images are made in one place: made on each node they would have an id on each.
+image() {
+    local from=${BRAMBLE_TEST_DOCKER:-${DOCKER_HOST:-unix:///var/run/docker.sock}}
+    docker -H "$from" save --output "$dir/images.tar" "$@"
+    each load_images
+    rm -f "$dir/images.tar"
+}
+
+load_images() { on "$1" load --quiet --input "$dir/images.tar" >/dev/null; }
+erase() { dockerd_erase "$dir/$1"; }
+
+down() {
+    each erase
+    umount -l "$dir/hub" 2>/dev/null || true
+    rm -rf "$dir"
+}
+
+node() {
+    case ${1:-} in
+    [1-8]) [ -d "$dir/$1" ] || die "there is no node $1 in $dir; nodes.sh up [N] makes some" ;;
+    *) die "not a node: '${1:-}'" ;;
+    esac
+}
+
+usage() { sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2; exit 2; }
+
+main() {
+    local verb=${1:-}
+    [ $# -gt 0 ] || usage
+    shift
+    case $verb in
+    up | down | image) need_root; "$verb" "$@"; return ;;
+    host | docker | in | kill | kill-daemon | stop | start | cut | heal) need_root; node "${1:-}" ;;
+    *) usage ;;
+    esac
+    local node=$1
+    shift
+    case $verb in
+    host) host "$node" ;;
+    docker) on "$node" "$@" ;;
+    in) in_namespace "$dir/$node/net" "$@" ;;
+    kill) cut_power "$node" ;;
+    kill-daemon) dockerd_kill "$dir/$node" ;;
+    stop | start) "$verb" "$node" ;;
+    cut) cable "$node" down ;;
+    heal) cable "$node" up ;;
+    esac
+}
+
+main "$@"
