@@ -14,6 +14,7 @@ mod connection;
 mod dialer;
 mod error;
 mod pool;
+mod relay;
 mod request;
 mod response;
 mod socket;

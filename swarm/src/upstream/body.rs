@@ -11,7 +11,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
-use super::connection::{Connection, nobody};
+use super::connection::{Connection, Received};
 use super::pool::Pool;
 
 /// A body that polls its connection: nothing is read that nobody asks for.
@@ -39,14 +39,10 @@ impl HttpBody for Attached {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        // What the connection brings is there once it was polled: it is what will be woken.
-        let mut frame = Pin::new(&mut this.incoming).poll_frame(&mut nobody());
-        if frame.is_pending()
-            && let Some(connection) = &mut this.connection
-        {
-            connection.poll(cx);
-            frame = Pin::new(&mut this.incoming).poll_frame(&mut nobody());
-        }
+        let frame = match &mut this.connection {
+            Some(connection) => connection.poll_frame(&mut this.incoming, cx),
+            None => Pin::new(&mut this.incoming).poll_frame(cx),
+        };
         let frame = data_only(ready!(frame));
         if matches!(frame, Some(Err(_))) {
             this.connection = None;

@@ -13,6 +13,9 @@ use super::connection::Connection;
 const MAX_IDLE: usize = 64;
 /// How long a connection is kept without a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// After this a connection is asked whether it was closed, for the price of one read. Before, the
+/// reactor has told of it, or the close is still on its way and cannot be seen.
+const LOOK_AFTER: Duration = Duration::from_millis(1);
 
 /// Idle connections; the one that was used last is taken first.
 #[derive(Debug, Default)]
@@ -30,13 +33,16 @@ impl Pool {
     /// A connection whose next poll will tell whether it is still open.
     pub(super) fn take(&self) -> Option<Connection> {
         let (since, connection) = self.0.lock().connections.pop_back()?;
-        if since.elapsed() >= IDLE_TIMEOUT {
+        let idle_for = since.elapsed();
+        if idle_for >= IDLE_TIMEOUT {
             // All others are older.
             let expired = std::mem::take(&mut self.0.lock().connections);
             drop(expired);
             return None;
         }
-        connection.look();
+        if idle_for >= LOOK_AFTER {
+            connection.look();
+        }
         Some(connection)
     }
 

@@ -1,5 +1,6 @@
 //! One exchange: a request out, the head of the response back, and where its body comes from.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,7 +15,7 @@ use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
 use super::body::{Attached, Detached, Ended};
-use super::connection::{Connection, nobody};
+use super::connection::{Connection, Sent, nobody};
 use super::error::{NoConnection, SendError};
 use super::pool::Pool;
 
@@ -27,14 +28,34 @@ const LINGER: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// [`SendError`]; `NotSent` has the request that was given.
-pub(super) async fn exchange(
+pub(super) fn exchange(
     mut connection: Connection,
     mut request: Request<Body>,
     pool: &Arc<Pool>,
-) -> Result<Response<Body>, SendError> {
+) -> impl Future<Output = Result<Response<Body>, SendError>> {
     let is_whole = take_whole(request.body_mut());
     let wants_upgrade = request.headers().contains_key(UPGRADE);
-    let sent = connection.send(request).await;
+    let begun = connection.begin(request);
+    async move {
+        let sent = connection.response(begun).await;
+        answer(connection, sent, Asked { is_whole, wants_upgrade }, pool)
+    }
+}
+
+/// What has to be known of a request when its response has come.
+struct Asked {
+    /// All of its body was in memory.
+    is_whole: bool,
+    wants_upgrade: bool,
+}
+
+/// Turns what came of a request into its response.
+fn answer(
+    connection: Connection,
+    sent: Sent,
+    asked: Asked,
+    pool: &Arc<Pool>,
+) -> Result<Response<Body>, SendError> {
     let (mut head, incoming) = match sent {
         Ok(response) => response.into_parts(),
         Err(mut error) => {
@@ -48,7 +69,7 @@ pub(super) async fn exchange(
         }
     };
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        if !wants_upgrade {
+        if !asked.wants_upgrade {
             return Err(SendError::InvalidResponse(
                 "the replica switched protocols without being asked to".to_owned(),
             ));
@@ -59,7 +80,7 @@ pub(super) async fn exchange(
         return Ok(Response::from_parts(head, Body::empty()));
     }
     head.headers.remove(TRANSFER_ENCODING);
-    let body = receive(connection, incoming, is_whole, pool)?;
+    let body = receive(connection, incoming, asked.is_whole, pool)?;
     Ok(Response::from_parts(head, body))
 }
 
