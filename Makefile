@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help up down test lint bench examples setup clean
+.PHONY: help up down test lint bench examples images setup clean
 
 # Outside the clone, so that a second clone or a clean checkout builds in seconds.
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bramble
@@ -15,6 +15,8 @@ UP_FLAGS ?=
 # What /system/info and `bramble version` say of the build.
 export BRAMBLE_GIT_SHA := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 export BRAMBLE_GIT_SUBJECT := $(shell git log -1 --format=%s 2>/dev/null | tr -d '\r')
+# The images that the tests deploy, where there is a Docker to test with.
+TEST_IMAGES := [ -z "$${BRAMBLE_TEST_DOCKER:-}" ] || DOCKER_HOST=$$BRAMBLE_TEST_DOCKER scripts/images.sh
 # A fresh machine gets cargo in its home, which this shell does not know yet.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
@@ -44,7 +46,7 @@ test: ## install what is missing, check the style, run every test
 	@echo "==> testing the documentation's examples"
 	cargo test --quiet --release --locked --workspace --doc
 	@echo "==> testing"
-	cargo nextest run --release --locked --workspace --no-fail-fast
+	scripts/docker.sh run bash -euc '$(TEST_IMAGES); exec cargo nextest run --release --locked --workspace --no-fail-fast'
 
 lint: ## formatting, clippy and rustdoc without a warning
 	@echo "==> formatting"
@@ -63,6 +65,9 @@ bench: setup ## measure: the gateway against bare axum, cold starts, memory
 
 examples: setup ## build every sample function, in every language there is a compiler for
 	examples/build.sh "$(EXAMPLES)" --all
+
+images: setup ## build container images of the examples and of the gateway, in the Docker of DOCKER_HOST
+	scripts/images.sh
 
 setup: # install what the build needs
 	@scripts/setup.sh build

@@ -3,11 +3,12 @@
 # network namespace and cgroup. It does not touch a Docker of the machine and needs no network.
 #
 #   docker.sh start          installs what is missing, starts it; says so when it runs already
-#   docker.sh env            prints `export BRAMBLE_TEST_DOCKER=unix://...`, for eval
+#   docker.sh env            prints `export BRAMBLE_TEST_DOCKER=unix://...`, for eval, and BRAMBLE_TEST_NODES,
+#                            where tests put their sets of nodes (nodes.sh)
 #   docker.sh status         succeeds when it runs
-#   docker.sh stop           ends it and removes all that it made
-#   docker.sh run COMMAND    runs a command with BRAMBLE_TEST_DOCKER set, and stops what it started; a
-#                            Docker that BRAMBLE_TEST_DOCKER names already is used and left alone
+#   docker.sh stop           ends it, and the sets of nodes that tests left, and removes all that they made
+#   docker.sh run COMMAND    runs a command with these variables, and stops what it started; a Docker that
+#                            BRAMBLE_TEST_DOCKER names already is used and left alone
 #   docker.sh in COMMAND     runs a command in its network namespace, where container addresses work
 #
 # Its place is BRAMBLE_DOCKER_DIR, /var/lib/bramble-docker unless set, of at most 60 characters. In it are
@@ -16,6 +17,7 @@ set -euo pipefail
 # shellcheck source=scripts/dockerd.sh
 . "$(dirname "${BASH_SOURCE[0]}")/dockerd.sh"
 
+nodes_sh=$(dirname "${BASH_SOURCE[0]}")/nodes.sh
 dir=${BRAMBLE_DOCKER_DIR:-/var/lib/bramble-docker}
 host=unix://$dir/docker.sock
 
@@ -33,7 +35,7 @@ start() {
     mount_cgroups
     if [ -e "$dir" ]; then
         say "removing what an earlier one left"
-        dockerd_erase "$dir"
+        erase
     fi
     mkdir -p "$dir"
     make_namespace "$dir/net"
@@ -54,10 +56,26 @@ stop() {
     need_root
     exec 9<"${BASH_SOURCE[0]}"
     flock -w 120 9 || die "another start or stop does not end"
+    erase
+}
+
+erase() {
+    local set
+    for set in "$dir"/nodes/*/; do
+        [ ! -d "$set" ] || BRAMBLE_NODES_DIR=${set%/} "$nodes_sh" down
+    done
     dockerd_erase "$dir"
 }
 
-print_env() { printf 'export BRAMBLE_TEST_DOCKER=%s\n' "$host"; }
+# Ends what `run` started, however often Ctrl-C is pressed meanwhile.
+clean_up() {
+    trap '' INT TERM HUP
+    stop
+}
+
+print_env() {
+    printf 'export BRAMBLE_TEST_DOCKER=%s\nexport BRAMBLE_TEST_NODES=%s\n' "$host" "$dir/nodes"
+}
 
 # Without root the command runs all the same: what needs no Docker need not wait for it.
 run() {
@@ -72,12 +90,13 @@ run() {
         return
     fi
     if ! running 2>/dev/null; then
-        trap stop EXIT
+        trap clean_up EXIT
         # A signal has to end the script, or the trap is not run.
         trap 'exit 130' INT TERM HUP
         (start)
     fi
-    BRAMBLE_TEST_DOCKER=$host "$@"
+    eval "$(print_env)"
+    "$@"
 }
 
 verb=${1:-}

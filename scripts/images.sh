@@ -89,7 +89,9 @@ build_bramble() {
     local bramble=$context/bramble/bramble
     say "building the gateway"
     (cd "$root" && cargo build --quiet --locked --release --package bramble)
-    mkdir -p "$context/bramble"
+    # The data directory: nobody else's business.
+    mkdir -p "$context/bramble/var/lib"
+    mkdir -m 700 "$context/bramble/var/lib/bramble"
     strip -o "$bramble" "$CARGO_TARGET_DIR/release/bramble"
     ldd "$bramble" | copy_libraries "$context/bramble"
     build bramble "$root/deploy/Dockerfile" "$context/bramble"

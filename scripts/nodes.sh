@@ -17,7 +17,7 @@
 #   nodes.sh down               ends all and removes all that it made
 #
 # The place is BRAMBLE_NODES_DIR, /var/lib/bramble-nodes unless set, of at most 58 characters; sets with
-# places of their own do not see each other. Node I has I/docker.sock, I/log, I/net (its namespace, for
+# places of their own do not see each other, and those in BRAMBLE_TEST_NODES end with docker.sh stop. Node I has I/docker.sock, I/log, I/net (its namespace, for
 # nsenter or setns), the host name nodeI and the address 192.168.99.1I. There is one overlay network,
 # `functions`, 10.62.0.0/16, attachable. A lost node is seen after 4 s: the heartbeat is 1 s, not 5.
 set -euo pipefail
