@@ -62,6 +62,12 @@ impl Pool {
         }
     }
 
+    /// Whether no connection is idle.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().connections.is_empty()
+    }
+
     fn begin_sweeping(self: &Arc<Self>) {
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(sweep(Arc::downgrade(self)))),
