@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use bollard::models::ContainerSummaryStateEnum;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use bramble_provider::{FunctionName, ProviderError};
 use dashmap::DashMap;
@@ -41,7 +42,7 @@ pub(crate) struct Core {
     pub(crate) auth: RegistryAuth,
     pub(crate) functions: DashMap<FunctionName, Arc<Function>>,
     pub(crate) agents: Agents,
-    dialer: Dialer,
+    pub(crate) dialer: Dialer,
     link: ArcSwap<Link>,
     look: Notify,
     /// Containers that Docker says are paused.
@@ -158,13 +159,19 @@ impl Core {
             }
             wait().await;
         };
-        let phase = if self.is_paused(&started.container) { Phase::Frozen } else { Phase::Ready };
-        while phase == Phase::Ready
-            && let Probe::NotYet(reason) = upstream.probe(PROBE_PATIENCE).await
-        {
-            function.note(SystemTime::now(), &format!("its replica runs, but {reason}"), false);
+        let phase = loop {
+            // It may be told only later that it is paused: then nobody answers a probe.
+            if self.is_paused(&started.container) {
+                break Phase::Frozen;
+            }
+            match upstream.probe(PROBE_PATIENCE).await {
+                Probe::Ready => break Phase::Ready,
+                Probe::NotYet(reason) => {
+                    function.note(SystemTime::now(), &format!("its replica runs, but {reason}"), false);
+                }
+            }
             wait().await;
-        }
+        };
         let Started { task, node, container, .. } = started;
         function.joined(Arc::new(Replica::new(task, node, container, upstream, phase)));
     }
@@ -234,7 +241,7 @@ impl Core {
         let done = if self.is_own(&replica.node) {
             self.docker.change(self.docker.client().pause_container(&replica.container)).await
         } else {
-            self.agents.pause(&replica.node, &replica.container, &self.dialer).await
+            self.agents.pause(&replica.node, &replica.container).await
         };
         self.undo_unless(done, &replica.container, false)
     }
@@ -244,7 +251,7 @@ impl Core {
         let done = if self.is_own(&replica.node) {
             self.docker.change(self.docker.client().unpause_container(&replica.container)).await
         } else {
-            self.agents.unpause(&replica.node, &replica.container, &self.dialer).await
+            self.agents.unpause(&replica.node, &replica.container).await
         };
         match done {
             // Somebody else was first.
@@ -277,7 +284,8 @@ impl Core {
         self.paused.lock().contains(container)
     }
 
-    fn set_paused(&self, container: &Arc<str>, paused: bool) {
+    /// Learns whether a container is paused, or is believed to be.
+    pub(crate) fn set_paused(&self, container: &Arc<str>, paused: bool) {
         let mut all = self.paused.lock();
         if paused {
             all.insert(Arc::clone(container));
@@ -301,12 +309,16 @@ impl Core {
 
     /// Learns which containers of this node are paused.
     pub(crate) async fn learn_paused(&self) -> Result<(), DockerError> {
-        let filters =
-            std::collections::HashMap::from([("status", vec!["paused"]), ("label", vec![FUNCTION_LABEL])]);
+        let filters = std::collections::HashMap::from([("label", vec![FUNCTION_LABEL])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         let found = self.docker.ask(self.docker.client().list_containers(Some(options))).await?;
-        let paused = found.into_iter().filter_map(|container| container.id).map(Arc::from).collect();
-        *self.paused.lock() = paused;
+        // Those of other nodes are not in the list: their agents tell of them.
+        for container in found {
+            let paused = container.state == Some(ContainerSummaryStateEnum::PAUSED);
+            if let Some(id) = container.id {
+                self.set_paused(&id.into(), paused);
+            }
+        }
         Ok(())
     }
 }

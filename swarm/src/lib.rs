@@ -22,6 +22,7 @@ mod service;
 mod upstream;
 mod watch;
 
+pub use agent::{AGENT_PORT, Agent, AgentConfig, AgentError, TokenError, serve_agent};
 pub use config::SwarmConfig;
 pub use docker::{DockerHost, InvalidDockerHost, TlsFiles, init_swarm};
 pub use logs::ContainerLogs;

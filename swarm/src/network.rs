@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest};
 use bollard::query_parameters::{InspectContainerOptions, InspectNetworkOptions};
 
@@ -51,6 +52,14 @@ pub(crate) struct Network {
     /// How its replicas are reached.
     pub(crate) reach: Reach,
     own_node: Arc<str>,
+    door: Arc<ArcSwapOption<Door>>,
+}
+
+/// The way to other nodes of a process that is not on the network: from within a container here that is.
+#[derive(Debug)]
+struct Door {
+    container: Arc<str>,
+    namespace: Arc<OwnedFd>,
 }
 
 impl Network {
@@ -71,7 +80,7 @@ impl Network {
             (false, true) => Reach::Namespaces,
             (false, false) => Reach::Bridge,
         };
-        Ok(Self { docker: docker.clone(), name: name.to_owned(), reach, own_node })
+        Ok(Self { docker: docker.clone(), name: name.to_owned(), reach, own_node, door: Arc::default() })
     }
 
     /// Where a replica is. `overlay` is its address on this network, when that is known.
@@ -89,11 +98,12 @@ impl Network {
             return Ok(Address { socket: (ip, FUNCTION_PORT).into(), path: Path::Direct });
         }
         if node != &*self.own_node {
-            return Err(
-                "it runs on another node, which this process cannot reach: run the gateway as a container \
-                 on the functions' network (deploy/stack.yml)"
-                    .to_owned(),
-            );
+            let (path, _) = self.way_to_others().ok_or(
+                "it runs on another node, which this process cannot reach: run it as root with an agent on \
+                 every node (--agent-image), or as a container on the functions' network (deploy/stack.yml)",
+            )?;
+            let ip = overlay.ok_or("it has no address on the functions' network")?;
+            return Ok(Address { socket: (ip, FUNCTION_PORT).into(), path });
         }
         match self.reach {
             Reach::Network | Reach::Namespaces => {
@@ -104,6 +114,35 @@ impl Network {
             }
             Reach::Bridge => Ok(Address { socket: self.on_bridge(container).await?, path: Path::Direct }),
         }
+    }
+
+    /// How anything on other nodes is reached, if it is, and through which container.
+    pub(crate) fn way_to_others(&self) -> Option<(Path, Option<Arc<str>>)> {
+        match self.reach {
+            Reach::Network => Some((Path::Direct, None)),
+            Reach::Bridge => None,
+            Reach::Namespaces => {
+                let door = self.door.load_full()?;
+                Some((Path::Namespace(Arc::clone(&door.namespace)), Some(Arc::clone(&door.container))))
+            }
+        }
+    }
+
+    /// Reaches other nodes from within this container of our node, where that is needed; without one not at all.
+    ///
+    /// # Errors
+    /// A text that says why it cannot be entered; then the way there was before is kept.
+    pub(crate) async fn lead_through(&self, container: Option<&str>) -> Result<(), String> {
+        let Some(container) = container.filter(|_| self.reach == Reach::Namespaces) else {
+            self.door.store(None);
+            return Ok(());
+        };
+        if self.door.load().as_ref().is_some_and(|door| *door.container == *container) {
+            return Ok(());
+        }
+        let (namespace, _) = self.inside(container).await?;
+        self.door.store(Some(Arc::new(Door { container: container.into(), namespace: Arc::new(namespace) })));
+        Ok(())
     }
 
     /// The network namespace of a container of this node, and its address on this network.

@@ -11,6 +11,7 @@ use bramble_provider::FunctionName;
 use futures_util::StreamExt;
 
 use crate::FUNCTION_LABEL;
+use crate::agent;
 use crate::core::{Core, Link, Up};
 use crate::docker::{DockerError, RawTask};
 use crate::function::{Function, Started};
@@ -37,6 +38,7 @@ const SERVICE_LABEL: &str = "com.docker.swarm.service.name";
 
 /// Watches for as long as the future is polled.
 pub(crate) async fn watch(core: Arc<Core>) {
+    let _agents = Work(tokio::spawn(agent::keep(Arc::clone(&core))));
     let mut retry = FIRST_RETRY;
     let mut told = String::new();
     loop {
@@ -85,7 +87,7 @@ async fn follow(core: &Arc<Core>) -> DockerError {
     let filters = HashMap::from([("type", vec!["service", "node", "container"])]);
     let options = EventsOptionsBuilder::default().filters(&filters).build();
     let mut events = std::pin::pin!(core.docker.client().events(Some(options)));
-    let healing = Healing(tokio::spawn({
+    let healing = Work(tokio::spawn({
         let core = Arc::clone(core);
         async move { core.reconcile().await }
     }));
@@ -164,7 +166,8 @@ fn pause(core: &Core, unsettled_since: &mut Option<Instant>) -> Duration {
     } else {
         *unsettled_since = None;
     }
-    let many = matches!(&*core.link(), Link::Up(up) if up.nodes > 1) && !core.functions.is_empty();
+    let untold = |nodes| nodes > 1 && !core.agents.cover(nodes);
+    let many = matches!(&*core.link(), Link::Up(up) if untold(up.nodes)) && !core.functions.is_empty();
     if many { NET_OF_MANY_NODES } else { NET }
 }
 
@@ -190,6 +193,7 @@ fn happened(core: &Arc<Core>, event: EventMessage) -> bool {
                     false
                 }
                 "die" => {
+                    core.set_paused(&container.as_str().into(), false);
                     function.died(task);
                     true
                 }
@@ -245,9 +249,9 @@ fn by_service(core: &Core, service: &str) -> Option<Arc<Function>> {
 }
 
 /// Work that ends with this.
-struct Healing(tokio::task::JoinHandle<()>);
+struct Work(tokio::task::JoinHandle<()>);
 
-impl Drop for Healing {
+impl Drop for Work {
     fn drop(&mut self) {
         self.0.abort();
     }
