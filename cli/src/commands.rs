@@ -1,5 +1,6 @@
 //! The command line: one file for each verb.
 
+mod agent;
 mod completion;
 mod config;
 mod deploy;
@@ -61,6 +62,7 @@ enum Command {
     Up(up::Up),
     Down(down::Down),
     Gateway(gateway::Gateway),
+    Agent(agent::Agent),
     Config(config::Config),
     Deploy(deploy::Deploy),
     Invoke(invoke::Invoke),
@@ -127,6 +129,7 @@ pub(crate) fn run(cli: Cli, context: &Context) -> Result<()> {
         Command::Up(command) => command.run(context),
         Command::Down(command) => verbs()?.block_on(command.run(context)),
         Command::Gateway(command) => command.run(context),
+        Command::Agent(command) => command.run(context),
         Command::Config(command) => command.run(context),
         Command::Deploy(command) => verbs()?.block_on(command.run(context)),
         Command::Invoke(command) => verbs()?.block_on(command.run(context)),

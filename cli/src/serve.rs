@@ -71,7 +71,11 @@ fn raise_file_limit() {
     }
 }
 
-fn start_log(settings: &Settings, output: Output) -> Result<()> {
+/// Starts the log, as its settings say.
+///
+/// # Errors
+/// A level that cannot be understood, or a log that was started before.
+pub(crate) fn start_log(settings: &Settings, output: Output) -> Result<()> {
     let filter = EnvFilter::try_new(&settings.log_level).context("log_level")?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -87,7 +91,7 @@ fn start_log(settings: &Settings, output: Output) -> Result<()> {
 
 /// The signals that stop a gateway.
 #[derive(Debug)]
-struct Stop {
+pub(crate) struct Stop {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
@@ -95,7 +99,7 @@ struct Stop {
 
 impl Stop {
     /// From here on these signals do not end the process by themselves.
-    fn listen() -> Result<Self> {
+    pub(crate) fn listen() -> Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -105,7 +109,7 @@ impl Stop {
     }
 
     /// Resolves at the first signal. The next one ends the process.
-    async fn requested(mut self) {
+    pub(crate) async fn requested(mut self) {
         let signal = self.next().await;
         tracing::info!(signal, "stopping; a second signal does not wait for running invocations");
         tokio::spawn(async move {
