@@ -16,10 +16,12 @@
 #   nodes.sh cut I | heal I     its cable
 #   nodes.sh down               ends all and removes all that it made
 #
-# The place is BRAMBLE_NODES_DIR, /var/lib/bramble-nodes unless set, of at most 58 characters; sets with
-# places of their own do not see each other, and those in BRAMBLE_TEST_NODES end with docker.sh stop. Node I has I/docker.sock, I/log, I/net (its namespace, for
-# nsenter or setns), the host name nodeI and the address 192.168.99.1I. There is one overlay network,
-# `functions`, 10.62.0.0/16, attachable. A lost node is seen after 4 s: the heartbeat is 1 s, not 5.
+# The place is BRAMBLE_NODES_DIR, /var/lib/bramble-nodes unless set, of at most 54 characters. Sets with
+# places of their own do not see each other, and those in BRAMBLE_TEST_NODES end with docker.sh stop. Node I
+# has the host name nodeI, the address 192.168.99.1I, and in nodeI/ there: docker.sock, log, and net (its
+# namespace, for nsenter or setns). A service mounts the socket of the node that it is on from
+# BRAMBLE_NODES_DIR/{{.Node.Hostname}}/docker.sock. There is one overlay network, `functions`,
+# 10.62.0.0/16, attachable. A lost node is seen after 4 s: the heartbeat is 1 s, not 5.
 set -euo pipefail
 # shellcheck source=scripts/dockerd.sh
 . "$(dirname "${BASH_SOURCE[0]}")/dockerd.sh"
@@ -31,7 +33,7 @@ most=8
 up() {
     local count=${1:-3} node
     case $count in [1-8]) ;; *) die "not a number of nodes from 1 to $most: $count" ;; esac
-    need_short_path "$dir/1"
+    need_short_path "$dir/node1"
     if all_answer "$count"; then
         say "$count nodes run already in $dir"
         return
@@ -49,7 +51,7 @@ up() {
         ip addr add $subnet.254/24 dev bridge"
     # A part of a set is worth nothing, and would be in the way of the next.
     trap 'down' EXIT
-    for node in $(seq "$count"); do mkdir "$dir/$node"; done
+    for node in $(seq "$count"); do mkdir "$dir/node$node"; done
     each start
     make_swarm
     trap - EXIT
@@ -59,7 +61,7 @@ up() {
 all_answer() {
     local node
     [ "$(nodes | wc -l)" = "$1" ] || return 1
-    for node in $(nodes); do dockerd_answers "$dir/$node" || return 1; done
+    for node in $(nodes); do dockerd_answers "$dir/node$node" || return 1; done
 }
 
 make_swarm() {
@@ -75,9 +77,9 @@ join() {
         on "$1" swarm join --advertise-addr "$(address "$1")" --token "$token" "$(address 1):2377" >/dev/null
 }
 
-nodes() { for node in "$dir"/[1-9]; do [ ! -d "$node" ] || basename "$node"; done; }
+nodes() { for node in "$dir"/node[1-8]; do [ ! -d "$node" ] || echo "${node##*/node}"; done; }
 address() { echo "$subnet.1$1"; }
-host() { echo "unix://$dir/$1/docker.sock"; }
+host() { echo "unix://$dir/node$1/docker.sock"; }
 on() { local node=$1; shift; docker -H "$(host "$node")" "$@"; }
 
 # each COMMAND [ARGUMENT...]: for all nodes at once, the node as the last argument; fails if one fails.
@@ -92,36 +94,36 @@ each() {
 
 start() {
     local node=$1
-    dockerd_pid "$dir/$node" >/dev/null && { say "node $node runs already"; return; }
-    if [ ! -e "$dir/$node/net" ]; then
-        make_namespace "$dir/$node/net"
+    dockerd_pid "$dir/node$node" >/dev/null && { say "node $node runs already"; return; }
+    if [ ! -e "$dir/node$node/net" ]; then
+        make_namespace "$dir/node$node/net"
         connect "$node"
-        choose_iptables "$dir/$node/net"
+        choose_iptables "$dir/node$node/net"
     fi
-    dockerd_start "$dir/$node" "node$node"
+    dockerd_start "$dir/node$node" "node$node"
 }
 
 connect() {
     local node=$1
-    in_namespace "$dir/hub" ip link add "node$node" type veth peer name eth0 netns "$dir/$node/net"
+    in_namespace "$dir/hub" ip link add "node$node" type veth peer name eth0 netns "$dir/node$node/net"
     in_namespace "$dir/hub" ip link set "node$node" master bridge up
-    in_namespace "$dir/$node/net" sh -c "ip addr add $(address "$node")/24 dev eth0 &&
+    in_namespace "$dir/node$node/net" sh -c "ip addr add $(address "$node")/24 dev eth0 &&
         ip link set eth0 up && ip route add default via $subnet.254"
 }
 
 # The cable goes first, so that no connection is closed; and then out of the hub, with the node's end.
 cut_power() {
     cable "$1" down
-    dockerd_cut_power "$dir/$1"
+    dockerd_cut_power "$dir/node$1"
     in_namespace "$dir/hub" ip link del "node$1" 2>/dev/null || true
 }
 
 stop() {
     local pid
-    pid=$(dockerd_pid "$dir/$1") || die "node $1 does not run"
+    pid=$(dockerd_pid "$dir/node$1") || die "node $1 does not run"
     kill "$pid"
     await 60 gone "$pid" || die "dockerd of node $1 does not end"
-    rm -f "$dir/$1/pid"
+    rm -f "$dir/node$1/pid"
 }
 
 cable() { in_namespace "$dir/hub" ip link set "node$1" "$2"; }
@@ -135,7 +137,7 @@ image() {
 }
 
 load_images() { on "$1" load --quiet --input "$dir/images.tar" >/dev/null; }
-erase() { dockerd_erase "$dir/$1"; }
+erase() { dockerd_erase "$dir/node$1"; }
 
 down() {
     each erase
@@ -145,7 +147,7 @@ down() {
 
 node() {
     case ${1:-} in
-    [1-8]) [ -d "$dir/$1" ] || die "there is no node $1 in $dir; nodes.sh up [N] makes some" ;;
+    [1-8]) [ -d "$dir/node$1" ] || die "there is no node $1 in $dir; nodes.sh up [N] makes some" ;;
     *) die "not a node: '${1:-}'" ;;
     esac
 }
@@ -166,9 +168,9 @@ main() {
     case $verb in
     host) host "$node" ;;
     docker) on "$node" "$@" ;;
-    in) in_namespace "$dir/$node/net" "$@" ;;
+    in) in_namespace "$dir/node$node/net" "$@" ;;
     kill) cut_power "$node" ;;
-    kill-daemon) dockerd_kill "$dir/$node" ;;
+    kill-daemon) dockerd_kill "$dir/node$node" ;;
     stop | start) "$verb" "$node" ;;
     cut) cable "$node" down ;;
     heal) cable "$node" up ;;
