@@ -86,6 +86,8 @@ struct Peer {
 impl Peer {
     async fn accept(listener: &TcpListener) -> Self {
         let (stream, _) = within("a connection", listener.accept()).await.unwrap();
+        // Else the second of two small writes waits for the first to be acknowledged.
+        stream.set_nodelay(true).unwrap();
         Self { stream, read: Vec::new() }
     }
 
