@@ -177,6 +177,7 @@ pub(crate) fn resolve<const UP: bool>(
 ) -> Result<Resolved, CliError> {
     let (file, data_dir) = find_file(flags, environment, directory)?;
     let mut settings = Settings::in_dir(data_dir);
+    settings.gateway.containers.docker_config = environment.path("HOME").map(|home| home.join(".docker"));
     let mut sources = Vec::with_capacity(SETTINGS.len());
     for setting in SETTINGS {
         let Some((value, source)) = lookup(setting, flags, environment, file.as_ref())? else {

@@ -34,6 +34,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/system/functions/{*name}", put(functions::upload))
         .route("/system/function/{*name}", get(functions::describe))
         .route("/system/scale-function/{*name}", post(functions::scale))
+        .route("/system/freeze-function/{*name}", post(functions::freeze))
         .route("/system/modules", get(modules::list).put(modules::upload))
         .route("/system/modules/{*digest}", delete(modules::remove))
         .route("/system/namespaces", get(system::namespaces))

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bramble_host::HostConfig;
+use bramble_swarm::SwarmConfig;
 
 /// Settings of one gateway.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct GatewayConfig {
     pub drain_timeout: Duration,
     /// The wasm host.
     pub wasm: HostConfig,
+    /// The container provider.
+    pub containers: SwarmConfig,
 }
 
 impl GatewayConfig {
@@ -41,6 +44,7 @@ impl GatewayConfig {
             upstream_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
             wasm: HostConfig::in_dir(data_dir.clone()),
+            containers: SwarmConfig::in_dir(data_dir.clone()),
             data_dir,
         }
     }

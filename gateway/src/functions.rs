@@ -17,7 +17,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use bramble_host::WasmProvider;
 use bramble_provider::{Digest, FunctionName, FunctionSpec, ProviderError};
 use tokio_util::task::TaskTracker;
 
@@ -49,7 +48,7 @@ struct Inner {
     /// Writes under way. They run as tasks of their own: a client that hangs up must not leave half
     /// a deployment.
     writes: TaskTracker,
-    /// Replicas of a function that asks for no number.
+    /// Slots of a wasm function that asks for no number.
     default_desired: u32,
 }
 
@@ -92,17 +91,17 @@ impl Functions {
     /// When its gauges are registered already.
     pub fn new(
         store: Store,
-        wasm: Arc<WasmProvider>,
+        providers: Providers,
         metrics: &Metrics,
         default_desired: u32,
     ) -> Result<Self, prometheus::Error> {
         let snapshot = Arc::new(Snapshot::default());
-        let collector = collector::FunctionCollector::new(snapshot.clone(), wasm.clone())?;
+        let collector = collector::FunctionCollector::new(snapshot.clone(), providers.clone())?;
         metrics.registry().register(Box::new(collector))?;
         Ok(Self(Arc::new(Inner {
             snapshot,
             store,
-            providers: Providers::new(wasm),
+            providers,
             metrics: metrics.clone(),
             order: WriteOrder::default(),
             modules: Claims::default(),
@@ -186,6 +185,15 @@ impl Functions {
     pub async fn scale(&self, name: &FunctionName, desired: u32) -> Result<(), GatewayError> {
         let (inner, name) = (self.0.clone(), name.clone());
         self.write(async move { inner.scale(&name, desired).await }).await
+    }
+
+    /// Pauses the replicas of a function on which nothing runs; answers how many.
+    ///
+    /// # Errors
+    /// [`ProviderError::UnknownFunction`]; what the provider says.
+    pub async fn freeze(&self, name: &FunctionName) -> Result<u32, ProviderError> {
+        let function = self.get(name.as_str()).ok_or_else(|| ProviderError::UnknownFunction(name.clone()))?;
+        self.0.providers.freeze(function.runtime, name).await
     }
 
     /// Takes a function from no replica to at least one, for an invocation that waits.

@@ -8,6 +8,7 @@ mod deadline;
 mod headers;
 mod request_body;
 mod response_body;
+mod tunnel;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -15,7 +16,7 @@ use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use bramble_provider::{Body, FunctionName, Invocation, ProviderError};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 
 use crate::error::{GatewayError, error_response};
 use crate::functions::Function;
@@ -26,6 +27,7 @@ use crate::state::Gateway;
 use deadline::Deadline;
 use request_body::{Arrived, Rest};
 use response_body::CountedBody;
+use tunnel::Upgrade;
 
 /// What every function's path begins with.
 pub(crate) const PREFIX: &str = "/function/";
@@ -50,7 +52,11 @@ pub(crate) async fn invoke(
         return error_response(&refusal);
     }
     let call_id = headers::call_id(request.headers());
+    let upgrade = Upgrade::of(&mut request, function.runtime);
     headers::strip_hop_by_hop(request.headers_mut());
+    if let Some(upgrade) = &upgrade {
+        upgrade.keep(request.headers_mut());
+    }
     let inflight = function.admit();
     let function = inflight.function();
     let deadline = Deadline::after(inflight.since(), gateway.config.upstream_timeout);
@@ -65,6 +71,12 @@ pub(crate) async fn invoke(
     };
     let gone = matches!(answered, Err(GatewayError::BodyCut(_)));
     let mut response = answered.unwrap_or_else(|error| Response::from(&error));
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return match upgrade {
+            Some(upgrade) => upgrade.join(response, inflight, gateway.readiness.draining()),
+            None => error_response(&unasked_upgrade(function)),
+        };
+    }
     headers::answer(response.headers_mut(), &call_id, started_at, inflight.since().elapsed());
     if gone {
         // Nobody reads it, and going without a word counts the invocation as one whose client went.
@@ -130,6 +142,13 @@ fn unknown(name: &str) -> Response<Body> {
             ProviderError::InvalidSpec { field: "function name".to_owned(), reason: error.to_string() }
         }
     })
+}
+
+fn unasked_upgrade(function: &Function) -> ProviderError {
+    ProviderError::InvalidResponse {
+        name: function.spec.name.clone(),
+        reason: "it switched to another protocol, which nobody asked for".to_owned(),
+    }
 }
 
 fn over_max_inflight(function: &Function) -> Option<ProviderError> {

@@ -1,6 +1,7 @@
 //! Accepting connections, and stopping without losing what runs.
 
 pub(crate) mod connection;
+mod connections;
 pub(crate) mod lingering;
 
 use std::convert::Infallible;
@@ -18,7 +19,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
@@ -29,6 +30,7 @@ use crate::ready::Phase;
 use crate::state::Gateway;
 
 use connection::ConnectionTask;
+use connections::Connections;
 use lingering::Lingering;
 
 /// Wait after a connection could not be accepted, as when the process is out of file descriptors.
@@ -58,7 +60,7 @@ pub async fn run(
     let metrics_listener = bind(config.metrics_listen, "metrics_listen").await?;
     let running = Running { listen: listener.local_addr()?, metrics_listen: metrics_listener.local_addr()? };
     let gateway = Gateway::open(config).await?;
-    let connections = GracefulShutdown::new();
+    let connections = Connections::new();
     let main = Arc::new(Site {
         router: api::router(Arc::clone(&gateway)),
         gateway: Arc::clone(&gateway),
@@ -85,7 +87,7 @@ async fn drain(
     gateway: &Gateway,
     listener: TcpListener,
     metrics_listener: TcpListener,
-    connections: GracefulShutdown,
+    connections: Connections,
 ) {
     gateway.readiness.advance(Phase::Draining);
     drop((listener, metrics_listener));
@@ -115,7 +117,7 @@ struct Site {
     functions: bool,
 }
 
-async fn accept(listener: &TcpListener, site: &Arc<Site>, connections: &GracefulShutdown) {
+async fn accept(listener: &TcpListener, site: &Arc<Site>, connections: &Connections) {
     // Told once for each time that it runs out, not once for each try.
     let mut failing = false;
     loop {
@@ -134,7 +136,7 @@ async fn accept(listener: &TcpListener, site: &Arc<Site>, connections: &Graceful
     }
 }
 
-fn serve(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, connections: &GracefulShutdown) {
+fn serve(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, connections: &Connections) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps Nagle's algorithm");
     }
@@ -148,7 +150,8 @@ fn serve(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, connections: &Gra
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(read_timeout)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let connection = connections.watch(connection);
     let task = tokio::spawn(async move {
         if let Err(error) = connection.await {

@@ -5,11 +5,12 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use bramble_host::WasmProvider;
+use bramble_swarm::SwarmProvider;
 use tokio::sync::Semaphore;
 
 use crate::config::GatewayConfig;
 use crate::data_dir::DataDir;
-use crate::functions::Functions;
+use crate::functions::{Functions, Providers};
 use crate::metrics::Metrics;
 use crate::ready::Readiness;
 use crate::store::Store;
@@ -26,6 +27,8 @@ pub struct Gateway {
     pub functions: Functions,
     /// The wasm host.
     pub wasm: Arc<WasmProvider>,
+    /// The container provider, whether or not there is a Docker.
+    pub containers: Arc<SwarmProvider>,
     /// What is counted.
     pub metrics: Metrics,
     /// Whether requests are taken.
@@ -53,7 +56,10 @@ impl Gateway {
             tokio::task::spawn_blocking(move || open_parts(&config, &metrics))
         };
         let (data_dir, store, wasm) = parts.await.context("opening the gateway's parts did not finish")??;
-        let functions = Functions::new(store, wasm.clone(), &metrics, config.wasm.default_slots)
+        let containers = SwarmProvider::open(config.containers.clone(), wasm.cold_starts());
+        let containers = Arc::new(containers.map_err(anyhow::Error::msg).context("cannot use Docker")?);
+        let providers = Providers::new(wasm.clone(), containers.clone());
+        let functions = Functions::new(store, providers, &metrics, config.wasm.default_slots)
             .context("cannot set up the metrics of the functions")?;
         let restored = functions.restore().await?;
         tracing::info!(
@@ -68,6 +74,7 @@ impl Gateway {
             config,
             functions,
             wasm,
+            containers,
             metrics,
             readiness,
             started_at,

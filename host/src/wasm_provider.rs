@@ -142,6 +142,11 @@ impl WasmProvider {
         &self.info
     }
 
+    /// The family of cold starts, which other runtimes' series are in too.
+    pub fn cold_starts(&self) -> prometheus::HistogramVec {
+        self.metrics.cold_starts()
+    }
+
     /// The slots of a function, without waiting.
     pub fn slots(&self, name: &FunctionName) -> Option<SlotCounts> {
         self.functions.load().get(name).map(|function| SlotCounts {

@@ -84,7 +84,7 @@ async fn a_redeploy_replaces_what_runs(fixture: &impl Fixture) {
     let spec = fixture.spec(&name, Behaviour::Shout);
     fixture.provider().deploy(&spec, 1).await.expect("another spec replaces the first");
     wait_until(fixture, "the new revision answers", async || {
-        invoke(fixture, &name, "quiet").await.expect("no request fails in a redeploy") == "shouted"
+        invoke(fixture, &name, "quiet").await.expect("no request fails in a redeploy").trim_end() == "shouted"
     })
     .await;
 }

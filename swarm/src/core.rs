@@ -76,7 +76,7 @@ impl Core {
         cold_starts: HistogramVec,
     ) -> Result<Self, String> {
         Ok(Self {
-            auth: RegistryAuth::new(config.docker_config.clone()),
+            auth: RegistryAuth::new(config.docker_config.as_ref().map(|directory| directory.join("config.json"))),
             agents: Agents::new(&config)?,
             config,
             docker,

@@ -8,7 +8,7 @@ use bramble_provider::{
     Body, FunctionName, FunctionSpec, FunctionStatus, Invocation, LogQuery, Provider, ProviderError,
     Replicas, Runtime, Scale,
 };
-use http::Response;
+use http::{Response, StatusCode};
 use prometheus::HistogramVec;
 use serde::Serialize;
 use tokio::task::JoinHandle;
@@ -20,6 +20,7 @@ use crate::function::{Function, Inflight, Wanted};
 use crate::logs::ContainerLogs;
 use crate::secret;
 use crate::service::service_name;
+use crate::replica::Claim;
 use crate::upstream::{self, SendError};
 use crate::watch::watch;
 
@@ -33,6 +34,12 @@ const MAX_REFUSALS: u32 = 16;
 pub struct SwarmProvider {
     core: Arc<Core>,
     watch: JoinHandle<()>,
+}
+
+/// Keeps a replica's place in the extensions of a response that left HTTP, for as long as those are kept.
+#[derive(Clone)]
+struct Tunnel {
+    _held: Arc<(Claim, Inflight)>,
 }
 
 /// What is known of the Swarm, for people.
@@ -56,7 +63,7 @@ impl SwarmProvider {
     /// # Errors
     /// A text that names the certificate or token that cannot be used.
     pub fn open(config: SwarmConfig, cold_starts: HistogramVec) -> Result<Self, String> {
-        let docker = Docker::new(&config.docker)?;
+        let docker = Docker::new(&config.daemon()?)?;
         let core = Arc::new(Core::new(config, docker, cold_starts)?);
         let watch = tokio::spawn(watch(Arc::clone(&core)));
         Ok(Self { core, watch })
@@ -112,10 +119,10 @@ impl SwarmProvider {
         refused
     }
 
-    /// Invocations that wait for a replica.
-    pub fn queued(&self, name: &FunctionName) -> u32 {
-        let function = self.core.functions.get(name);
-        function.map_or(0, |function| function.queued.load(std::sync::atomic::Ordering::Relaxed))
+    /// The replicas of a function, and how many invocations wait for one.
+    pub fn counts(&self, name: &FunctionName) -> Option<(Replicas, u32)> {
+        let function = self.core.functions.get(name)?;
+        Some((function.counts(), function.queued.load(std::sync::atomic::Ordering::Relaxed)))
     }
 }
 
@@ -206,6 +213,10 @@ impl Provider for SwarmProvider {
         for _ in 0..MAX_REFUSALS {
             let claim = function.claim(&self.core).await?;
             match claim.upstream().send(request).await {
+                Ok(mut response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    response.extensions_mut().insert(Tunnel { _held: Arc::new((claim, inflight)) });
+                    return Ok(response);
+                }
                 Ok(response) => return Ok(upstream::hold(response, (claim, inflight))),
                 Err(SendError::NotSent { request: unsent, cause }) => {
                     tracing::debug!(function = %name, replica = ?claim.replica(), %cause, "a replica takes no connection");

@@ -46,6 +46,10 @@ pub(crate) struct FunctionStatus {
     pub(crate) replicas: u64,
     /// Replicas able to take an invocation.
     pub(crate) available_replicas: u64,
+    /// Of these, paused until they are needed.
+    pub(crate) frozen_replicas: u64,
+    /// Why fewer are available than asked for.
+    pub(crate) reason: Option<String>,
     /// Invocations so far; the original makes it a fraction.
     pub(crate) invocation_count: f64,
     /// When it was deployed (RFC 3339).

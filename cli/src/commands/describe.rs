@@ -54,12 +54,13 @@ fn lines(status: &FunctionStatus, url: &str) -> Vec<(&'static str, String)> {
         ("Name", super::full_name(status)),
         ("URL", url.to_owned()),
         ("Image", status.image.clone()),
-        ("Replicas", format!("{} available of {}", status.available_replicas, status.replicas)),
+        ("Replicas", replicas(status)),
         ("Invocations", format!("{:.0}", status.invocation_count)),
     ];
     let memory =
         status.usage.as_ref().map(|usage| format!("{:.1} MiB", usage.total_memory_bytes / 1_048_576.0));
     let said = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    list(&mut lines, "Reason", Vec::from_iter(status.reason.clone()));
     list(&mut lines, "Memory", Vec::from_iter(memory));
     list(&mut lines, "Process", Vec::from_iter(said(&status.env_process)));
     list(&mut lines, "Created", Vec::from_iter(said(&super::short_time(&status.created_at, 0))));
@@ -71,6 +72,14 @@ fn lines(status: &FunctionStatus, url: &str) -> Vec<(&'static str, String)> {
     list(&mut lines, "Limits", pairs(&plain(&status.limits)));
     list(&mut lines, "Requests", pairs(&plain(&status.requests)));
     lines
+}
+
+fn replicas(status: &FunctionStatus) -> String {
+    let counts = format!("{} available of {}", status.available_replicas, status.replicas);
+    match status.frozen_replicas {
+        0 => counts,
+        frozen => format!("{counts}, {frozen} frozen"),
+    }
 }
 
 fn list(lines: &mut Vec<(&'static str, String)>, label: &'static str, values: Vec<String>) {

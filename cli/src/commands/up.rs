@@ -2,6 +2,7 @@
 
 mod detach;
 mod greeting;
+mod swarm_init;
 
 use anyhow::Result;
 use clap::Args;
@@ -25,11 +26,16 @@ runs already is left alone, and a function that you deployed under a sample's na
 Examples:
   bramble up
   bramble up --detach --samples ./samples    then: bramble list
+  bramble up --swarm-init                    with functions in containers too, where Docker is new
   bramble down                               stops a detached one")]
 pub(crate) struct Up {
     /// Go to the background once the gateway is ready and the samples are deployed
     #[arg(short, long)]
     detach: bool,
+    /// First put Docker into Swarm mode, which functions in containers need (`docker swarm init`);
+    /// nodes that join later reach this one at ADDRESS
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true)]
+    swarm_init: Option<Option<String>>,
     #[command(flatten)]
     flags: SettingFlags<true>,
 }
@@ -38,6 +44,11 @@ impl Up {
     /// Runs until it is told to stop; detached, until the other process is ready.
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let settings = resolve(&self.flags, &context.environment, &context.directory)?.settings;
+        if let Some(address) = &self.swarm_init {
+            let containers = &settings.gateway.containers;
+            let started = swarm_init::run(containers, address.as_deref(), context);
+            super::client_runtime()?.block_on(started)?;
+        }
         let samples = settings.samples.as_deref().map_or(Ok(Vec::new()), samples::read)?;
         if self.detach {
             return super::client_runtime()?.block_on(detach::run(&self.flags, &settings, samples, context));

@@ -8,8 +8,8 @@ use std::fmt;
 
 use crate::config::Settings;
 use crate::config::value::{
-    address, count, count_or_none, duration, format, level, limit, optional_path, path, size, size_or_none,
-    switch,
+    address, count, count_or_none, docker_host, docker_switch, duration, format, level, limit, name,
+    optional_path, optional_text, path, size, size_or_none, subnet, switch,
 };
 
 /// One thing that can be set.
@@ -44,9 +44,13 @@ enum Kind {
     Directory,
     Duration,
     Format,
+    Image,
     Level,
+    Name,
     Size,
+    Subnet,
     Switch,
+    Url,
 }
 
 impl Setting {
@@ -63,7 +67,11 @@ impl Setting {
             Kind::Directory => "DIR",
             Kind::Duration => "DURATION",
             Kind::Format => "text|json",
+            Kind::Image => "IMAGE",
             Kind::Level => "LEVEL",
+            Kind::Name => "NAME",
+            Kind::Subnet => "SUBNET",
+            Kind::Url => "URL",
             Kind::Size => "SIZE",
             Kind::Switch => "true|false",
         }
@@ -172,6 +180,30 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "Modules compiled at the same time"),
     setting!(Gateway Size "log_size" / "BRAMBLE_LOG_SIZE" => gateway.wasm.log_bytes as size_or_none,
         "Log kept in memory for one function"),
+    setting!(Gateway Url "docker_host" / "BRAMBLE_DOCKER_HOST" / "DOCKER_HOST"
+        => gateway.containers.docker_host as docker_host,
+        "The Docker daemon that runs functions in containers, a Swarm manager"),
+    setting!(Gateway Switch "docker_tls_verify" / "BRAMBLE_DOCKER_TLS_VERIFY" / "DOCKER_TLS_VERIFY"
+        => gateway.containers.docker_tls_verify as docker_switch,
+        "Ask the daemon over TLS, with the certificates in docker_cert_path"),
+    setting!(Gateway Directory "docker_cert_path" / "BRAMBLE_DOCKER_CERT_PATH" / "DOCKER_CERT_PATH"
+        => gateway.containers.docker_cert_path as optional_path,
+        "Holds ca.pem, cert.pem and key.pem; docker_config if not set"),
+    setting!(Gateway Directory "docker_config" / "BRAMBLE_DOCKER_CONFIG" / "DOCKER_CONFIG"
+        => gateway.containers.docker_config as optional_path,
+        "Holds the config.json with the registries that `docker login` knows"),
+    setting!(Gateway Name "functions_network" / "BRAMBLE_FUNCTIONS_NETWORK"
+        => gateway.containers.network as name,
+        "The overlay network of container functions; made when it is missing"),
+    setting!(Gateway Subnet "functions_subnet" / "BRAMBLE_FUNCTIONS_SUBNET"
+        => gateway.containers.subnet as subnet,
+        "The subnet of that network when it is made"),
+    setting!(Gateway Duration "activation_timeout" / "BRAMBLE_ACTIVATION_TIMEOUT"
+        => gateway.containers.activation_timeout as limit,
+        "Longest that an invocation waits for a container to start"),
+    setting!(Gateway Image "agent_image" / "BRAMBLE_AGENT_IMAGE"
+        => gateway.containers.agent_image as optional_text,
+        "Run a node agent of this image on every node of the Swarm; none if not set"),
     setting!(Gateway Format "log_format" / "BRAMBLE_LOG_FORMAT" => log_format as format,
         "Write the gateway's own log as lines or as JSON"),
     setting!(Gateway Level "log_level" / "BRAMBLE_LOG_LEVEL" / "RUST_LOG" => log_level as level,
@@ -185,11 +217,12 @@ mod tests {
     use super::*;
     use bramble_gateway::GatewayConfig;
     use bramble_host::HostConfig;
+    use bramble_swarm::SwarmConfig;
 
     #[test]
     fn every_default_is_read_as_it_is_shown() {
         let defaults = Settings::in_dir("/data");
-        for setting in SETTINGS.iter().filter(|setting| setting.key != "samples") {
+        for setting in SETTINGS.iter().filter(|setting| !setting.get(&defaults).is_empty()) {
             let mut settings = Settings::in_dir("/other");
             let text = setting.get(&defaults);
             setting.set(&mut settings, &text).unwrap();
@@ -221,6 +254,11 @@ mod tests {
             ("log_level", "inof"),
             ("log_level", "a=b=c"),
             ("data_dir", ""),
+            ("docker_host", "docker.sock"),
+            ("docker_host", "ssh://pi"),
+            ("functions_network", "a b"),
+            ("functions_subnet", "10.0.0.0"),
+            ("functions_subnet", "10.0.0.0/33"),
         ] {
             let mut settings = Settings::in_dir("/data");
             assert!(find(key).unwrap().set(&mut settings, text).is_err(), "{key} = {text:?} was accepted");
@@ -254,7 +292,19 @@ mod tests {
                     compile_jobs: _,
                     log_bytes: _,
                 },
+            containers:
+                SwarmConfig {
+                    data_dir: _, // set with the gateway's
+                    docker_host: _,
+                    docker_tls_verify: _,
+                    docker_cert_path: _,
+                    docker_config: _,
+                    network: _,
+                    subnet: _,
+                    activation_timeout: _,
+                    agent_image: _,
+                },
         } = GatewayConfig::in_dir("/data");
-        assert_eq!(SETTINGS.len(), 7 + 12 + 3, "and the log's two and the samples");
+        assert_eq!(SETTINGS.len(), 7 + 12 + 8 + 3, "and the log's two and the samples");
     }
 }

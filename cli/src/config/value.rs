@@ -64,6 +64,84 @@ pub(super) mod optional_path {
     }
 }
 
+/// Text, or nothing.
+pub(super) mod optional_text {
+    use super::Read;
+
+    pub(crate) fn read(text: &str) -> Read<Option<String>> {
+        Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+    }
+
+    pub(crate) fn show(text: &Option<String>) -> String {
+        text.clone().unwrap_or_default()
+    }
+}
+
+/// A name as Docker takes it.
+pub(super) mod name {
+    use super::Read;
+
+    pub(crate) fn read(text: &str) -> Read<String> {
+        let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let valid = text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(inner);
+        let reason = "it must begin with a letter or digit, and go on with those, `-`, `_` and `.`";
+        if valid { Ok(text.to_owned()) } else { Err(reason.to_owned()) }
+    }
+
+    pub(crate) fn show(name: &str) -> String {
+        name.to_owned()
+    }
+}
+
+/// A range of IPv4 addresses.
+pub(super) mod subnet {
+    use std::net::Ipv4Addr;
+
+    use super::Read;
+
+    pub(crate) fn read(text: &str) -> Read<String> {
+        let parts = text.split_once('/');
+        let parsed =
+            parts.and_then(|(base, bits)| Some((base.parse::<Ipv4Addr>().ok()?, bits.parse::<u8>().ok()?)));
+        match parsed {
+            Some((_, 8..=29)) => Ok(text.to_owned()),
+            _ => Err("it is no subnet: write an address and 8 to 29 bits, as in `10.62.0.0/16`".to_owned()),
+        }
+    }
+
+    pub(crate) fn show(subnet: &str) -> String {
+        subnet.to_owned()
+    }
+}
+
+/// Where a Docker daemon is.
+pub(super) mod docker_host {
+    use bramble_swarm::DockerHost;
+
+    use super::Read;
+
+    pub(crate) fn read(text: &str) -> Read<DockerHost> {
+        text.parse().map_err(|error: bramble_swarm::InvalidDockerHost| error.reason().to_owned())
+    }
+
+    pub(crate) fn show(host: &DockerHost) -> String {
+        host.to_string()
+    }
+}
+
+/// A switch as Docker reads it: everything is on but nothing, `0` and `false`.
+pub(super) mod docker_switch {
+    use super::{Read, switch};
+
+    pub(crate) fn read(text: &str) -> Read<bool> {
+        Ok(!matches!(text, "" | "0" | "false"))
+    }
+
+    pub(crate) fn show(on: &bool) -> String {
+        switch::show(on)
+    }
+}
+
 /// A number of things, at least one.
 pub(super) mod count {
     use super::{FromStr, Read};

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use bramble_provider::{Code, DEFAULT_NAMESPACE, FunctionSpec, ProviderError};
+use bramble_provider::{Code, DEFAULT_NAMESPACE, FunctionSpec, ProviderError, Replicas};
 use http::{HeaderMap, StatusCode};
 
 use super::body;
 use super::extract::{Named, Params, function_name};
 use super::modules;
-use super::wire::{Deployment, FunctionStatus, Module, Removal, Scaling, Usage, invalid, required};
+use super::wire::{Deployment, Frozen, FunctionStatus, Module, Removal, Scaling, Usage, invalid, required};
 use crate::error::GatewayError;
 use crate::functions::{Function, Mode};
 use crate::state::Gateway;
@@ -24,7 +24,7 @@ pub(super) async fn list(State(gateway): Shared, params: Params) -> Json<Vec<Fun
     let mut statuses = Vec::new();
     for function in gateway.functions.list() {
         if function.spec.name.namespace() == namespace {
-            statuses.push(FunctionStatus::new(&function, available(&gateway, &function).await, None));
+            statuses.push(FunctionStatus::new(&function, replicas(&gateway, &function).await));
         }
     }
     Json(statuses)
@@ -86,8 +86,16 @@ pub(super) async fn describe(
     params: Params,
 ) -> Result<Json<FunctionStatus>, GatewayError> {
     let function = gateway.functions.get(name.as_str()).ok_or(ProviderError::UnknownFunction(name))?;
-    let usage = if params.is_on("usage") { usage(&gateway, &function).await } else { None };
-    Ok(Json(FunctionStatus::new(&function, available(&gateway, &function).await, usage)))
+    let mut told = FunctionStatus::new(&function, replicas(&gateway, &function).await);
+    let status = gateway.functions.providers().status(function.runtime, &function.spec.name).await;
+    let (reason, memory) = match status {
+        Ok(status) => (status.reason, status.memory_bytes),
+        Err(error) => (Some(error.to_string()), None),
+    };
+    told.reason = function.fault().map(str::to_owned).or(reason);
+    told.usage =
+        memory.filter(|_| params.is_on("usage")).map(|total_memory_bytes| Usage { total_memory_bytes });
+    Ok(Json(told))
 }
 
 /// 202, when the change is accepted and not when the replicas are there.
@@ -113,13 +121,17 @@ pub(super) async fn scale(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Replicas that can take an invocation; none when the provider cannot tell.
-async fn available(gateway: &Gateway, function: &Function) -> u32 {
-    let replicas = gateway.functions.providers().replicas(function.runtime, &function.spec.name).await;
-    replicas.map_or(0, |replicas| replicas.available)
+/// Pauses the idle replicas of a function in containers; answers how many.
+pub(super) async fn freeze(
+    State(gateway): Shared,
+    Named(name): Named,
+) -> Result<(StatusCode, Json<Frozen>), GatewayError> {
+    let frozen = gateway.functions.freeze(&name).await?;
+    Ok((StatusCode::ACCEPTED, Json(Frozen { frozen })))
 }
 
-async fn usage(gateway: &Gateway, function: &Function) -> Option<Usage> {
-    let status = gateway.functions.providers().status(function.runtime, &function.spec.name).await.ok()?;
-    status.memory_bytes.map(|total_memory_bytes| Usage { total_memory_bytes })
+/// Replicas that can take an invocation; none when the provider cannot tell.
+async fn replicas(gateway: &Gateway, function: &Function) -> Replicas {
+    let replicas = gateway.functions.providers().replicas(function.runtime, &function.spec.name).await;
+    replicas.unwrap_or_default()
 }

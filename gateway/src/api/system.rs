@@ -32,10 +32,13 @@ pub(super) async fn info(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
         "commit_message": option_env!("BRAMBLE_GIT_SUBJECT").unwrap_or_default(),
     });
     let engine = gateway.wasm.engine_info();
+    let containers = gateway.containers.info();
+    let orchestration = if containers.available { "wasm, swarm" } else { "wasm" };
     Json(json!({
-        "provider": {"provider": "bramble", "orchestration": "wasm", "version": version},
+        "provider": {"provider": "bramble", "orchestration": orchestration, "version": version},
         "version": version,
         "arch": std::env::consts::ARCH,
+        "containers": containers,
         "wasm": {
             "allocator": engine.allocator,
             "slots": engine.slots,

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use bramble_host::ModuleInfo;
 use bramble_provider::quantity::{format_bytes, parse_bytes, parse_cpu_millis};
-use bramble_provider::{Code, Digest, FunctionName, FunctionSpec, LogLine, ProviderError, SecretName};
+use bramble_provider::{
+    Code, Digest, FunctionName, FunctionSpec, LogLine, ProviderError, Replicas, SecretName,
+};
 use serde::{Deserialize, Serialize};
 
 use super::extract::function_name;
@@ -97,9 +99,22 @@ pub(super) struct FunctionStatus {
     replicas: u32,
     #[serde(skip_serializing_if = "is_zero")]
     available_replicas: u32,
+    /// Ours: of the available ones, paused by Docker.
+    #[serde(skip_serializing_if = "is_zero")]
+    frozen_replicas: u32,
     created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Usage>,
+    pub(super) usage: Option<Usage>,
+    /// Ours: why fewer replicas are available than asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<String>,
+}
+
+/// What freezing did.
+#[derive(Debug, Serialize)]
+pub(super) struct Frozen {
+    /// Replicas that it paused.
+    pub(super) frozen: u32,
 }
 
 /// What a function uses now.
@@ -195,7 +210,7 @@ fn resources(field: &str, wire: Option<Resources>) -> Result<bramble_provider::R
 
 impl FunctionStatus {
     /// What is told about a function.
-    pub(super) fn new(function: &Function, available: u32, usage: Option<Usage>) -> Self {
+    pub(super) fn new(function: &Function, replicas: Replicas) -> Self {
         let spec = function.spec.clone();
         let mut labels = spec.labels;
         labels.entry(FUNCTION_LABEL.to_owned()).or_insert_with(|| spec.name.name().to_owned());
@@ -217,9 +232,11 @@ impl FunctionStatus {
             read_only_root_filesystem: spec.read_only_root_filesystem,
             invocation_count: function.metrics().invocations(),
             replicas: function.desired(),
-            available_replicas: available,
+            available_replicas: replicas.available,
+            frozen_replicas: replicas.frozen,
             created_at: rfc3339(function.created_at),
-            usage,
+            usage: None,
+            reason: None,
         }
     }
 }

@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
-use bramble_host::{SlotCounts, WasmProvider};
-use bramble_provider::Runtime;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::{Function, Snapshot};
+use super::{Providers, Snapshot};
 
 /// Reads desired replicas, inflight and queued invocations and slots of every function.
 pub(super) struct FunctionCollector {
     snapshot: Arc<Snapshot>,
-    wasm: Arc<WasmProvider>,
-    descriptions: [Desc; 4],
+    providers: Providers,
+    descriptions: [Desc; 5],
 }
 
 const SERVICE_COUNT: (&str, &str) = ("gateway_service_count", "Replicas that are asked for");
@@ -22,7 +20,7 @@ const QUEUED: (&str, &str) = ("bramble_function_queued", "Invocations that wait 
 const POOL_SLOTS: (&str, &str) = ("bramble_pool_slots", "Instance slots of a wasm function's pool, by state");
 
 impl FunctionCollector {
-    pub(super) fn new(snapshot: Arc<Snapshot>, wasm: Arc<WasmProvider>) -> Result<Self, prometheus::Error> {
+    pub(super) fn new(snapshot: Arc<Snapshot>, providers: Providers) -> Result<Self, prometheus::Error> {
         let describe = |(name, help): (&str, &str), labels: &[&str]| {
             let labels = labels.iter().map(|label| (*label).to_owned()).collect();
             Desc::new(name.to_owned(), help.to_owned(), labels, Default::default())
@@ -33,17 +31,14 @@ impl FunctionCollector {
             describe(INFLIGHT, &by_name)?,
             describe(QUEUED, &by_name)?,
             describe(POOL_SLOTS, &["function_name", "state"])?,
+            describe(REPLICAS, &["function_name", "state"])?,
         ];
-        Ok(Self { snapshot, wasm, descriptions })
-    }
-
-    fn slots(&self, function: &Function) -> Option<SlotCounts> {
-        match function.runtime {
-            Runtime::Wasm | Runtime::Hybrid => self.wasm.slots(&function.spec.name),
-            Runtime::Container => None,
-        }
+        Ok(Self { snapshot, providers, descriptions })
     }
 }
+
+const REPLICAS: (&str, &str) =
+    ("bramble_container_replicas", "Replicas of a function in containers, by state");
 
 impl Collector for FunctionCollector {
     fn desc(&self) -> Vec<&Desc> {
@@ -52,18 +47,25 @@ impl Collector for FunctionCollector {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let functions = self.snapshot.load_full();
-        let mut families = [SERVICE_COUNT, INFLIGHT, QUEUED, POOL_SLOTS].map(Family::new);
-        let [service_count, inflight, queued, pool_slots] = &mut families;
+        let mut families = [SERVICE_COUNT, INFLIGHT, QUEUED, POOL_SLOTS, REPLICAS].map(Family::new);
+        let [service_count, inflight, queued, pool_slots, replicas] = &mut families;
         for function in functions.values() {
             let name = function.spec.name.as_str();
-            let slots = self.slots(function);
+            let slots = self.providers.slots(function.runtime, &function.spec.name);
+            let containers = self.providers.containers(function.runtime, &function.spec.name);
+            let waiting = slots.map_or(0, |slots| slots.queued) + containers.map_or(0, |(_, queued)| queued);
             service_count.push(&[("function_name", name)], function.desired());
             inflight.push(&[("function_name", name)], function.inflight());
-            queued.push(&[("function_name", name)], slots.map_or(0, |slots| slots.queued));
+            queued.push(&[("function_name", name)], waiting);
             if let Some(slots) = slots {
                 let idle = slots.desired.saturating_sub(slots.busy);
                 pool_slots.push(&[("function_name", name), ("state", "busy")], slots.busy);
                 pool_slots.push(&[("function_name", name), ("state", "idle")], idle);
+            }
+            if let Some((counts, _)) = containers {
+                let running = counts.available.saturating_sub(counts.frozen);
+                replicas.push(&[("function_name", name), ("state", "running")], running);
+                replicas.push(&[("function_name", name), ("state", "frozen")], counts.frozen);
             }
         }
         families.into_iter().map(Family::finish).collect()

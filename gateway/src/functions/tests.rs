@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use bramble_host::HostConfig;
+use bramble_host::{HostConfig, WasmProvider};
 use bramble_provider::{Code, Provider, Scale};
 use tempfile::TempDir;
 
@@ -17,6 +17,13 @@ struct Fixture {
     _dir: TempDir,
 }
 
+/// Containers are not asked for here.
+fn providers(wasm: &Arc<WasmProvider>, dir: &std::path::Path) -> Providers {
+    let config = bramble_swarm::SwarmConfig::in_dir(dir);
+    let containers = bramble_swarm::SwarmProvider::open(config, wasm.cold_starts()).unwrap();
+    Providers::new(wasm.clone(), Arc::new(containers))
+}
+
 /// A registry with one function, `echo`, over a disk that can be filled.
 async fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
@@ -26,7 +33,7 @@ async fn fixture() -> Fixture {
     let module = wat::parse_str(r#"(module (memory (export "memory") 1) (func (export "_start")))"#).unwrap();
     let module = wasm.put_module(module.into()).await.unwrap();
     let disk = SmallDisk::default();
-    let functions = Functions::new(disk.store(), wasm.clone(), &metrics, 4).unwrap();
+    let functions = Functions::new(disk.store(), providers(&wasm, dir.path()), &metrics, 4).unwrap();
     let spec = FunctionSpec::new(FunctionName::parse("echo").unwrap(), Code::Module(module.digest));
     assert_eq!(functions.deploy(spec.clone(), Mode::Create).await.unwrap(), Deployed::Created);
     assert_eq!(functions.deploy(spec.clone(), Mode::Upsert).await.unwrap(), Deployed::Unchanged);

@@ -95,11 +95,7 @@ impl Inner {
         if current.desired() > 0 {
             return Ok(());
         }
-        // A wasm replica is a slot, which costs nothing until it is used: wake with all of them.
-        let few = match current.runtime {
-            Runtime::Wasm => self.default_desired,
-            Runtime::Container | Runtime::Hybrid => 1,
-        };
+        let few = self.default_desired(current.runtime);
         let wanted = current.spec.scale_min()?.unwrap_or(few).max(1);
         self.set_desired(&current, wanted, Keep::Lazily).await
     }
@@ -150,13 +146,22 @@ impl Inner {
     /// What will be stored for `spec`.
     fn next(&self, spec: FunctionSpec, current: Option<&Function>) -> Result<StoredFunction, ProviderError> {
         let Some(current) = current else {
-            let desired = spec.scale_min()?.unwrap_or(self.default_desired);
+            let desired = spec.scale_min()?.unwrap_or(self.default_desired(spec.runtime()));
             let created_at_unix_nanos = unix_nanos(SystemTime::now());
             return Ok(StoredFunction { spec, revision: 1, desired, created_at_unix_nanos });
         };
-        let desired = desired_after(current, &spec, self.default_desired)?;
+        let desired = desired_after(current, &spec, self.default_desired(spec.runtime()))?;
         let revision = current.revision + u64::from(current.spec != spec);
         Ok(StoredFunction { spec, revision, desired, ..current.stored() })
+    }
+
+    /// Replicas of a function that asks for no number. A wasm replica is a slot, which costs nothing
+    /// until it is used; a container costs its memory, and starts slower beside others.
+    fn default_desired(&self, runtime: Runtime) -> u32 {
+        match runtime {
+            Runtime::Wasm => self.default_desired,
+            Runtime::Container | Runtime::Hybrid => 1,
+        }
     }
 
     fn born(&self, stored: StoredFunction, settings: Settings) -> Function {
@@ -234,7 +239,8 @@ fn module_of(code: &Code) -> Option<Digest> {
 fn desired_after(current: &Function, next: &FunctionSpec, default: u32) -> Result<u32, ProviderError> {
     let (before, min) = (current.spec.scale_min()?, next.scale_min()?);
     Ok(match min {
-        _ if min == before => current.desired().max(min.unwrap_or(1)),
+        // Another runtime's number means something else.
+        _ if min == before && current.runtime == next.runtime() => current.desired().max(min.unwrap_or(1)),
         Some(min) => min,
         None => default,
     })

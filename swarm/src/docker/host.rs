@@ -39,6 +39,13 @@ pub struct InvalidDockerHost {
     reason: &'static str,
 }
 
+impl InvalidDockerHost {
+    /// What is wrong with the text, to be read after it.
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+}
+
 impl DockerHost {
     /// The daemon of this machine, at its usual socket.
     pub fn local() -> Self {

@@ -1,0 +1,51 @@
+//! All connections, to be told that the gateway stops, and to be waited for.
+
+use std::future::Future;
+use std::pin::pin;
+
+use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
+use hyper::server::conn::http1::UpgradeableConnection;
+use hyper::service::HttpService;
+use tokio::sync::watch;
+
+/// The connections that are open.
+#[derive(Debug)]
+pub(super) struct Connections(watch::Sender<bool>);
+
+impl Connections {
+    pub(super) fn new() -> Self {
+        Self(watch::Sender::new(false))
+    }
+
+    /// The connection, which ends after its current request once the gateway stops.
+    pub(super) fn watch<I, S, B>(
+        &self,
+        connection: UpgradeableConnection<I, S>,
+    ) -> impl Future<Output = hyper::Result<()>> + use<I, S, B>
+    where
+        I: Read + Write + Unpin + Send + 'static,
+        S: HttpService<Incoming, ResBody = B>,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        B: http_body::Body + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let mut stopping = self.0.subscribe();
+        async move {
+            let mut connection = pin!(connection);
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => return ended,
+                _ = stopping.wait_for(|stopping| *stopping) => {}
+            }
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    }
+
+    /// Tells every connection, and waits until all have ended.
+    pub(super) async fn shutdown(self) {
+        self.0.send_replace(true);
+        self.0.closed().await;
+    }
+}
