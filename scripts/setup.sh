@@ -62,8 +62,18 @@ rust() {
     fi
     # Debian carries a recent compiler for its browsers.
     say "rustup cannot be reached; trying the distribution's compiler"
-    install_packages rustc-web cargo-web
+    install_packages rustc-web cargo-web rustfmt-web
     rust_is_new_enough || { say "Rust $min_rust or newer is needed; see https://rustup.rs"; exit 1; }
+}
+
+# A toolchain from rustup brings its own linker for wasm; a distribution's does not.
+wasm_linker() {
+    local known newest
+    for known in rustup lld lld-22 lld-19 lld-16; do
+        have "$known" && return
+    done
+    newest=$(apt-cache search --names-only '^lld-[0-9]+$' 2>/dev/null | awk '{print $1}' | sort -V | tail -1)
+    install_packages "${newest:-lld}"
 }
 
 nextest() {
@@ -74,6 +84,7 @@ nextest() {
 
 packages
 rust
+wasm_linker
 if [ "$want" = test ]; then
     nextest
 fi

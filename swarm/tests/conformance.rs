@@ -30,6 +30,8 @@ impl Fixture for Containers {
         };
         let mut spec = FunctionSpec::new(name.clone(), Code::Image("bramble/conform:latest".to_owned()));
         let words = ["/conform"].into_iter().chain(verb.iter().copied());
+        // Else the watchdog puts stderr into the response.
+        spec.env.insert("combine_output".to_owned(), "false".to_owned());
         spec.process = words.map(str::to_owned).collect();
         spec
     }
