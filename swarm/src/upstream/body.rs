@@ -118,7 +118,7 @@ impl HttpBody for Detached {
 }
 
 /// Trailers are the last frame, and are not passed on.
-fn data_only(frame: Option<Result<Frame<Bytes>, hyper::Error>>) -> Option<Result<Frame<Bytes>, BodyError>> {
+fn data_only(frame: Received) -> Option<Result<Frame<Bytes>, BodyError>> {
     match frame {
         Some(Ok(frame)) => frame.into_data().ok().map(|data| Ok(Frame::data(data))),
         Some(Err(error)) => Some(Err(error.into())),
