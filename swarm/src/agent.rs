@@ -38,3 +38,6 @@ fn token(config: &SwarmConfig) -> Result<Option<Token>, TokenError> {
         kept => Ok(kept),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,14 +22,14 @@ const DEFAULT_NETWORK: &str = "functions";
 /// Run a node's agent: tell gateways of its containers, and freeze and thaw them
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A Docker daemon tells of its own node's containers only, and only it can pause them. An agent on every
-node makes a gateway know at once what starts and ends there, and lets it freeze idle replicas on all
-nodes. It serves who shows its token, and touches no containers but those of functions.
+A Docker daemon tells of its own node's containers only, and only it can pause them. An agent on
+every node makes a gateway know at once what starts and ends there, and lets it freeze idle replicas
+on all nodes. It serves who shows its token, and touches no containers but those of functions.
 
 You need not start it yourself: `bramble gateway --agent-image IMAGE` makes the Swarm service
-`bramble-agent`, with a token of its own (DATA_DIR/agent-token). To run it otherwise, put one token of
-at least 32 characters into that file and into every agent's --token-file; give its containers and
-service the label bramble.agent=true, and port 8084 on the functions' network.
+`bramble-agent`, with a token of its own (DATA_DIR/agent-token). To run it otherwise, put one token
+of at least 32 characters into that file and into every agent's --token-file; give its containers
+and service the label bramble.agent=true, and port 8084 on the functions' network.
 
 Ctrl-C and SIGTERM stop it. While Docker is away it answers 503 and goes on trying.
 

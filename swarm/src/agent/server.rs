@@ -19,8 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::broadcast::{self, error::RecvError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::task::TaskTracker;
 
@@ -35,8 +34,8 @@ const MAX_CONNECTIONS: usize = 64;
 const MAX_LISTENERS: usize = 16;
 /// Longest that a client may take to send its request.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
-/// Longest that a connection which is no stream of events may take in all.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(15);
+/// Longest that Docker may take to pause or unpause a container; gateways wait a little longer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 /// Between two signs of life.
 const HEARTBEAT: Duration = Duration::from_millis(250);
 /// Longest wait for what runs when the agent is told to stop.
@@ -259,10 +258,7 @@ impl Told {
         }
         let mut stopped = pin!(self.stopped.changed());
         tokio::select! {
-            event = self.events.recv() => match event {
-                Ok(line) => Some(line),
-                Err(RecvError::Lagged(_) | RecvError::Closed) => None,
-            },
+            event = self.events.recv() => event.ok(),
             _ = self.heartbeat.tick() => Some(self.beat.clone()),
             _ = &mut stopped => None,
         }
