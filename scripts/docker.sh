@@ -40,7 +40,8 @@ start() {
     mkdir -p "$dir"
     make_namespace "$dir/net"
     choose_iptables "$dir/net"
-    dockerd_start "$dir" bramble-test
+    dockerd_start "$dir" nsenter --net="$dir/net" unshare --uts \
+        sh -c 'echo bramble-test >/proc/sys/kernel/hostname && exec "$@"' sh
     # The loopback will do as the address of a single node.
     docker -H "$host" swarm init --advertise-addr 127.0.0.1 >/dev/null
     docker -H "$host" network create --driver overlay --attachable --subnet 10.62.0.0/16 functions >/dev/null

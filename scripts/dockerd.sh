@@ -100,9 +100,11 @@ dockerd_answers() {
     dockerd_pid "$1" >/dev/null && docker -H "unix://$1/docker.sock" version >/dev/null 2>&1
 }
 
-# dockerd_start DIR HOSTNAME: returns when the daemon answers, within 60 s.
+# dockerd_start DIR ENTER...: returns when the daemon answers, within 60 s. ENTER is a command that runs
+# another one where the daemon should be.
 dockerd_start() {
-    local dir=$1 hostname=$2 deadline=$((SECONDS + 60)) storage=()
+    local dir=$1 deadline=$((SECONDS + 60)) storage=()
+    shift
     mkdir -p "$dir/data"
     chmod 711 "$dir"
     rm -f "$dir/pid" "$dir/docker.sock"
@@ -114,9 +116,7 @@ dockerd_start() {
     fi
     # overlay2 cannot be on top of another overlay, as in a container.
     case $(stat -f -c %T "$dir") in overlayfs | fuse*) storage=(--storage-driver vfs) ;; esac
-    setsid nsenter --net="$dir/net" unshare --uts \
-        sh -c 'hostname "$0" 2>/dev/null || echo "$0" >/proc/sys/kernel/hostname; exec "$@"' "$hostname" \
-        dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root "$dir/exec" \
+    setsid "$@" dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root "$dir/exec" \
         -H "unix://$dir/docker.sock" -p "$dir/pid" --cgroup-parent "/$(cgroup_of "$dir")" \
         --exec-opt native.cgroupdriver=cgroupfs "${storage[@]}" >>"$dir/log" 2>&1 </dev/null 9>&- &
     until dockerd_answers "$dir"; do

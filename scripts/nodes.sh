@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# A real Swarm of several nodes on one machine: a dockerd for each in a network namespace, with a host
-# name and a cgroup of its own, and a bridge in one more namespace between them. The machine's own
-# network and Docker are not touched. Needs root.
+# A real Swarm of several nodes on one machine: each has a network, a host name, a /run, a cgroup and a
+# dockerd of its own, and is joined to the others by a bridge. The machine's own network and Docker are
+# not touched. Needs root.
 #
 #   nodes.sh up [N]             N nodes, 3 unless given: 1 is the manager, the others are workers
 #   nodes.sh image NAME...      copies images to all nodes from the Docker of BRAMBLE_TEST_DOCKER or
 #                               DOCKER_HOST; their ids are the same everywhere
 #   nodes.sh docker I ...       the docker command on node I
-#   nodes.sh in I COMMAND...    a command in node I's network namespace
+#   nodes.sh in I COMMAND...    a command on node I, where Docker is at /var/run/docker.sock
 #   nodes.sh host I             prints DOCKER_HOST for node I
 #   nodes.sh kill I             as if its power were cut: no connection is closed, nothing ends in order
 #   nodes.sh kill-daemon I      kill -9 of its dockerd; its containers go on
@@ -18,10 +18,9 @@
 #
 # The place is BRAMBLE_NODES_DIR, /var/lib/bramble-nodes unless set, of at most 54 characters. Sets with
 # places of their own do not see each other, and those in BRAMBLE_TEST_NODES end with docker.sh stop. Node I
-# has the host name nodeI, the address 192.168.99.1I, and in nodeI/ there: docker.sock, log, and net (its
-# namespace, for nsenter or setns). A service mounts the socket of the node that it is on from
-# BRAMBLE_NODES_DIR/{{.Node.Hostname}}/docker.sock. There is one overlay network, `functions`,
-# 10.62.0.0/16, attachable. A lost node is seen after 4 s: the heartbeat is 1 s, not 5.
+# has the host name nodeI, the address 192.168.99.1I, and in nodeI/ there: docker.sock, log, net (its
+# network namespace, for nsenter or setns) and init (a process in all its namespaces). There is one overlay
+# network, `functions`, 10.62.0.0/16, attachable. A lost node is seen after 4 s: the heartbeat is 1 s, not 5.
 set -euo pipefail
 # shellcheck source=scripts/dockerd.sh
 . "$(dirname "${BASH_SOURCE[0]}")/dockerd.sh"
@@ -93,14 +92,36 @@ each() {
 }
 
 start() {
-    local node=$1
-    dockerd_pid "$dir/node$node" >/dev/null && { say "node $node runs already"; return; }
-    if [ ! -e "$dir/node$node/net" ]; then
-        make_namespace "$dir/node$node/net"
-        connect "$node"
-        choose_iptables "$dir/node$node/net"
+    local at=$dir/node$1
+    dockerd_pid "$at" >/dev/null && { say "node $1 runs already"; return; }
+    if [ ! -e "$at/net" ]; then
+        make_namespace "$at/net"
+        connect "$1"
+        choose_iptables "$at/net"
+        hold "$1"
     fi
-    dockerd_start "$dir/node$node" "node$node"
+    # The second socket is where everybody looks for it; it is in the node's /run.
+    dockerd_start "$at" nsenter --target "$(cat "$at/init")" --net --mount --uts \
+        sh -c 'exec "$@" -H unix:///run/docker.sock' sh
+}
+
+# hold NODE: a process that keeps the node's namespaces while its daemon is away. It has the daemon's
+# folder on its command line, and so ends when the node's power is cut.
+hold() {
+    local at=$dir/node$1
+    setsid nsenter --net="$at/net" unshare --mount --uts bash -c 'mount -t tmpfs tmpfs /run &&
+        echo "$0" >/proc/sys/kernel/hostname && exec -a "$0 of $1/exec/" sleep infinity' "node$1" "$at" \
+        >>"$at/log" 2>&1 </dev/null &
+    echo $! >"$at/init"
+    await 10 grep -qsF "node$1 of" "/proc/$!/cmdline" || die "node $1 has no namespaces; see $at/log"
+}
+
+# enter NODE COMMAND...: in all the node's namespaces, in the folder of the caller.
+enter() {
+    local init
+    init=$(cat "$dir/node$1/init" 2>/dev/null) || die "node $1 has no power; nodes.sh start $1"
+    shift
+    exec nsenter --target "$init" --net --mount --uts --wd="$PWD" "$@"
 }
 
 connect() {
@@ -115,6 +136,7 @@ connect() {
 cut_power() {
     cable "$1" down
     dockerd_cut_power "$dir/node$1"
+    rm -f "$dir/node$1/init"
     in_namespace "$dir/hub" ip link del "node$1" 2>/dev/null || true
 }
 
@@ -168,7 +190,7 @@ main() {
     case $verb in
     host) host "$node" ;;
     docker) on "$node" "$@" ;;
-    in) in_namespace "$dir/node$node/net" "$@" ;;
+    in) enter "$node" "$@" ;;
     kill) cut_power "$node" ;;
     kill-daemon) dockerd_kill "$dir/node$node" ;;
     stop | start) "$verb" "$node" ;;
