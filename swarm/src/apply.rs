@@ -9,6 +9,8 @@ use bollard::models::Service;
 use bollard::query_parameters::{InspectServiceOptions, UpdateServiceOptionsBuilder};
 use bramble_provider::{Code, FunctionName, ProviderError};
 
+use futures_util::future::BoxFuture;
+
 use crate::FUNCTION_LABEL;
 use crate::core::Core;
 use crate::docker::DockerError;
@@ -20,20 +22,53 @@ use crate::service::{self, Parts, SPEC_LABEL};
 /// Most tries when the service changes under our hands. The Swarm itself writes to it after a change.
 const MAX_TRIES: u32 = 10;
 
+/// Which image a service is to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Image {
+    /// What the spec's reference means now: for a deployment.
+    Latest,
+    /// What it meant when it was deployed, if the service is still there: a restart changes nothing.
+    AsItIs,
+}
+
 impl Core {
     /// Creates or updates the service of a function. Idempotent.
     ///
     /// # Errors
     /// [`ProviderError::InvalidSpec`], [`ProviderError::UnknownSecret`], [`ProviderError::Unavailable`].
-    pub(crate) async fn apply(&self, function: &Function, wanted: &Wanted) -> Result<(), ProviderError> {
+    pub(crate) fn apply<'a>(
+        &'a self,
+        function: &'a Function,
+        wanted: &'a Wanted,
+        choice: Image,
+    ) -> BoxFuture<'a, Result<(), ProviderError>> {
+        // Boxed: what is sent to Docker is large, and nobody else should carry the room for it.
+        Box::pin(self.write_service(function, wanted, choice))
+    }
+
+    async fn write_service(
+        &self,
+        function: &Function,
+        wanted: &Wanted,
+        choice: Image,
+    ) -> Result<(), ProviderError> {
         let _alone = function.writing.lock().await;
         let spec = &*wanted.spec;
         let image = match &spec.code {
             Code::Image(image) | Code::Hybrid { image, .. } => image,
             Code::Module(_) => return Err(invalid("image", "is a wasm module, not an image".to_owned())),
         };
-        let Pinned { reference, credentials } = image::pin(&self.docker, image, &self.auth).await?;
         let secrets = secret::find(&self.docker, spec).await?;
+        if let Image::AsItIs = choice
+            && let Some(found) = self.find(function).await?
+            && let Some(reference) = image_of(&found)
+        {
+            let parts = Parts { image: reference, secrets: &secrets, network: self.network_name() };
+            if label(&found, SPEC_LABEL) == Some(&service::fingerprint(spec, &parts)) {
+                return self.set_found_replicas(function, wanted.desired).await;
+            }
+        }
+        let Pinned { reference, credentials } = image::pin(&self.docker, image, &self.auth).await?;
         let parts = Parts { image: &reference, secrets: &secrets, network: self.network_name() };
         let next = service::service(spec, wanted.desired, &parts)?;
         let fingerprint = service::fingerprint(spec, &parts);
@@ -77,6 +112,10 @@ impl Core {
     /// [`ProviderError::Unavailable`], [`ProviderError::UnknownFunction`] when the service is gone.
     pub(crate) async fn set_replicas(&self, function: &Function, desired: u32) -> Result<(), ProviderError> {
         let _alone = function.writing.lock().await;
+        self.set_found_replicas(function, desired).await
+    }
+
+    async fn set_found_replicas(&self, function: &Function, desired: u32) -> Result<(), ProviderError> {
         for _ in 0..MAX_TRIES {
             let found = self.find(function).await?;
             let found = found.ok_or_else(|| ProviderError::UnknownFunction(function.name.clone()))?;
@@ -154,7 +193,7 @@ impl Core {
     /// Makes one wanted service be there.
     pub(crate) async fn heal(&self, function: &Function) {
         let wanted = function.wanted.lock().clone();
-        if let Err(error) = self.apply(function, &wanted).await {
+        if let Err(error) = self.apply(function, &wanted, Image::AsItIs).await {
             let fatal = self.unavailable().is_none();
             function.note(std::time::SystemTime::now(), &error.to_string(), fatal);
         }
@@ -163,6 +202,10 @@ impl Core {
 
 fn label<'s>(service: &'s Service, key: &str) -> Option<&'s str> {
     service.spec.as_ref()?.labels.as_ref()?.get(key).map(String::as_str)
+}
+
+fn image_of(service: &Service) -> Option<&str> {
+    service.spec.as_ref()?.task_template.as_ref()?.container_spec.as_ref()?.image.as_deref()
 }
 
 fn replicas(service: &Service) -> Option<i64> {

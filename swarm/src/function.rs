@@ -5,7 +5,7 @@
 //! The properties that must hold: a replica is in the list only after it answered a probe; whoever
 //! waits is told as soon as that changes, or as soon as it is known that it will not.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ use crate::replica::{Claim, Phase, Replica, pick};
 
 /// Most invocations of one function that wait for a replica.
 const MAX_QUEUED: u32 = 1_024;
+/// Tasks that are remembered as having been ready.
+const MAX_SERVED: usize = 64;
 /// How much older than an invocation a failure may be and still be what it is told.
 const RECENT: Duration = Duration::from_secs(3);
 /// When a client may try again for what failed to start: the Swarm starts another task by then.
@@ -44,6 +46,8 @@ pub(crate) struct Function {
     pub(crate) queued: AtomicU32,
     tasks: Mutex<HashMap<Arc<str>, Task>>,
     replicas: ArcSwap<Vec<Arc<Replica>>>,
+    /// The last tasks that were ready once: their end is no failure to start.
+    served: Mutex<VecDeque<Arc<str>>>,
     changed: Notify,
     problem: Mutex<Option<Problem>>,
     removed: AtomicBool,
@@ -111,6 +115,7 @@ impl Function {
             queued: AtomicU32::new(0),
             tasks: Mutex::default(),
             replicas: ArcSwap::default(),
+            served: Mutex::default(),
             changed: Notify::new(),
             problem: Mutex::default(),
             removed: AtomicBool::new(false),
@@ -252,7 +257,8 @@ impl Function {
                 let at = task.since().unwrap_or_else(SystemTime::now);
                 // What waits for a node goes on waiting: it is as new as the look at it.
                 let at = if task.state() == TaskState::Coming { SystemTime::now() } else { at };
-                self.note(at, problem, true);
+                let served = self.served.lock().iter().any(|served| **served == *task.id);
+                self.note(at, problem, !served);
             }
             if !task.is_wanted() || task.state() == TaskState::Over {
                 continue;
@@ -333,6 +339,10 @@ impl Function {
     pub(crate) fn joined(&self, replica: Arc<Replica>) {
         let mut known = self.tasks.lock();
         if let Some(task) = known.get_mut(&replica.task) {
+            let mut served = self.served.lock();
+            served.truncate(MAX_SERVED - 1);
+            served.push_front(replica.task.clone());
+            drop(served);
             task.stage = Stage::Here(replica);
             *self.problem.lock() = None;
             self.publish(&known);

@@ -13,14 +13,15 @@ use prometheus::HistogramVec;
 use serde::Serialize;
 use tokio::task::JoinHandle;
 
+use crate::apply::Image;
 use crate::config::SwarmConfig;
 use crate::core::{Core, Link};
 use crate::docker::Docker;
 use crate::function::{Function, Inflight, Wanted};
 use crate::logs::ContainerLogs;
+use crate::replica::Claim;
 use crate::secret;
 use crate::service::service_name;
-use crate::replica::Claim;
 use crate::upstream::{self, SendError};
 use crate::watch::watch;
 
@@ -134,7 +135,14 @@ impl Scale for SwarmProvider {
     async fn scale(&self, name: &FunctionName, desired: u32) -> Result<(), ProviderError> {
         let function = self.core.function(name)?;
         self.core.unavailable().map_or(Ok(()), Err)?;
-        self.core.set_replicas(&function, desired).await?;
+        match self.core.set_replicas(&function, desired).await {
+            // Somebody removed the service.
+            Err(ProviderError::UnknownFunction(_)) => {
+                let wanted = Wanted { desired, ..function.wanted.lock().clone() };
+                self.core.apply(&function, &wanted, Image::AsItIs).await?;
+            }
+            done => done?,
+        }
         function.wanted.lock().desired = desired;
         self.core.look_now();
         Ok(())
@@ -159,7 +167,7 @@ impl Provider for SwarmProvider {
             Some(function) => Arc::clone(function),
             None => Arc::new(Function::new(spec.name.clone(), service_name(&spec.name)?, wanted.clone())),
         };
-        self.core.apply(&function, &wanted).await?;
+        self.core.apply(&function, &wanted, Image::Latest).await?;
         *function.wanted.lock() = wanted;
         if known.is_none() {
             self.core.functions.insert(spec.name.clone(), function);
