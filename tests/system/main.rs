@@ -6,6 +6,7 @@ mod address_space;
 mod clients;
 mod command;
 mod components;
+mod containers;
 mod crashes;
 mod deployments;
 mod examples;
