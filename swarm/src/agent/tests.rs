@@ -2,6 +2,7 @@
 //! real Docker.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::models::ContainerCreateBody;
@@ -12,7 +13,6 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use prometheus::{HistogramOpts, HistogramVec};
-use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -48,14 +48,14 @@ fn core(docker: &str, data_dir: &Path) -> Arc<Core> {
     Arc::new(Core::new(config, docker, cold_starts).unwrap())
 }
 
-fn function(core: &Core, name: &str) -> (Arc<Function>, Wanted) {
+fn function(core: &Core, name: &str) -> Arc<Function> {
     let name = FunctionName::parse(name).unwrap();
     let mut spec = FunctionSpec::new(name.clone(), Code::Image(IMAGE.to_owned()));
     spec.process = ["/conform", "echo"].map(str::to_owned).into();
     let wanted = Wanted { spec: Arc::new(spec), desired: 1 };
-    let function = Arc::new(Function::new(name.clone(), name.as_str().to_owned(), wanted.clone()));
+    let function = Arc::new(Function::new(name.clone(), name.as_str().to_owned(), wanted));
     core.functions.insert(name, Arc::clone(&function));
-    (function, wanted)
+    function
 }
 
 fn upstream(port: u16) -> Upstream {
@@ -138,7 +138,7 @@ impl Script {
 async fn what_an_agent_tells_reaches_the_function() {
     let directory = tempfile::tempdir().unwrap();
     let core = core(NOWHERE, directory.path());
-    let (function, _) = function(&core, "echo");
+    let function = function(&core, "echo");
     let replica = replica(&core, &function, "n2", "c1");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -161,7 +161,7 @@ async fn what_an_agent_tells_reaches_the_function() {
 async fn a_stream_that_falls_silent_costs_its_node_the_replicas() {
     let directory = tempfile::tempdir().unwrap();
     let core = core(NOWHERE, directory.path());
-    let (function, _) = function(&core, "echo");
+    let function = function(&core, "echo");
     replica(&core, &function, "n2", "c1");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -240,14 +240,14 @@ async fn an_agent_tells_and_freezes_on_a_real_docker() {
     let node: Arc<str> = swarm.node_id.unwrap().into();
     let network = Network::open(&core.docker, "functions", "10.62.0.0/16", Arc::clone(&node)).await.unwrap();
     core.set_link(Link::Up(Up { network, node: Arc::clone(&node), nodes: 1 }));
-    let (function, wanted) = function(&core, &format!("agent-{}", fastrand::u32(..)));
+    let function = function(&core, &format!("agent-{}", fastrand::u32(..)));
     until("Docker to be known to the agent", async || {
         matches!(status(port, Method::GET, "/v1/events", Some(&token)).await, StatusCode::OK)
     })
     .await;
 
     let gateway = Gateway::new(&core, &node, port, token.clone()).connected().await;
-    core.apply(&function, &wanted).await.unwrap();
+    Box::pin(core.heal(&function)).await;
     let checked =
         AssertUnwindSafe(tells_and_freezes(&core, &function, &gateway, port, &token)).catch_unwind().await;
     core.delete(&function.name, &function).await.unwrap();
