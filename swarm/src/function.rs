@@ -222,7 +222,9 @@ impl Function {
 
     /// An error when waiting is of no use.
     fn despair(&self, core: &Core, started_at: SystemTime) -> Result<(), ProviderError> {
-        if let Some(away) = core.unavailable() {
+        if !core.is_connecting()
+            && let Some(away) = core.unavailable()
+        {
             return Err(away);
         }
         let problem = self.problem.lock();
@@ -253,7 +255,7 @@ impl Function {
         let mut known = self.tasks.lock();
         let mut seen = Vec::new();
         for task in tasks {
-            if let Some(problem) = task.problem() {
+            if let Some(problem) = task.problem() && !self.is_told(&task.id) {
                 let at = task.since().unwrap_or_else(SystemTime::now);
                 // What waits for a node goes on waiting: it is as new as the look at it.
                 let at = if task.state() == TaskState::Coming { SystemTime::now() } else { at };
@@ -309,11 +311,17 @@ impl Function {
         }
     }
 
-    /// A node is lost: its replicas cannot be reached, whatever the Swarm still says.
+    /// A node is lost: its replicas cannot be reached, whatever the Swarm still says, and give no answer.
     pub(crate) fn lost_node(&self, node: &str) {
         let mut known = self.tasks.lock();
         let before = known.len();
-        known.retain(|_, task| *task.node != *node);
+        known.retain(|_, task| {
+            let lost = *task.node == *node;
+            if let (true, Stage::Here(replica)) = (lost, &task.stage) {
+                replica.lose();
+            }
+            !lost
+        });
         if known.len() < before {
             self.publish(&known);
         }

@@ -74,8 +74,8 @@ impl SwarmProvider {
     pub fn info(&self) -> SwarmInfo {
         let docker = self.core.docker.host().to_owned();
         match &*self.core.link() {
-            Link::Down(reason) => {
-                SwarmInfo { docker, available: false, reason: Some(reason.clone()), nodes: 0, reach: None }
+            link @ (Link::Unknown | Link::Down(_)) => {
+                SwarmInfo { docker, available: false, reason: link.problem(), nodes: 0, reach: None }
             }
             Link::Up(up) => SwarmInfo {
                 docker,
@@ -93,7 +93,7 @@ impl SwarmProvider {
     /// [`ProviderError::InvalidSpec`], [`ProviderError::UnknownSecret`], [`ProviderError::Unavailable`].
     pub async fn check(&self, spec: &FunctionSpec) -> Result<(), ProviderError> {
         service_name(&spec.name)?;
-        self.core.unavailable().map_or(Ok(()), Err)?;
+        self.core.available().await?;
         secret::find(&self.core.docker, spec).await.map(drop)
     }
 
@@ -134,7 +134,7 @@ impl Scale for SwarmProvider {
 
     async fn scale(&self, name: &FunctionName, desired: u32) -> Result<(), ProviderError> {
         let function = self.core.function(name)?;
-        self.core.unavailable().map_or(Ok(()), Err)?;
+        self.core.available().await?;
         match self.core.set_replicas(&function, desired).await {
             // Somebody removed the service.
             Err(ProviderError::UnknownFunction(_)) => {
@@ -150,7 +150,7 @@ impl Scale for SwarmProvider {
 
     async fn freeze(&self, name: &FunctionName) -> Result<u32, ProviderError> {
         let function = self.core.function(name)?;
-        self.core.unavailable().map_or(Ok(()), Err)?;
+        self.core.available().await?;
         self.core.freeze(&function).await
     }
 }
@@ -160,7 +160,7 @@ impl Provider for SwarmProvider {
 
     async fn deploy(&self, spec: &FunctionSpec, desired: u32) -> Result<(), ProviderError> {
         spec.validate()?;
-        self.core.unavailable().map_or(Ok(()), Err)?;
+        self.core.available().await?;
         let wanted = Wanted { spec: Arc::new(spec.clone()), desired };
         let known = self.core.functions.get(&spec.name).map(|function| Arc::clone(&function));
         let function = match &known {
@@ -177,12 +177,9 @@ impl Provider for SwarmProvider {
     }
 
     async fn remove(&self, name: &FunctionName) -> Result<(), ProviderError> {
+        self.core.available().await?;
         let Some((name, function)) = self.core.functions.remove(name) else { return Ok(()) };
-        let away = self.core.unavailable();
-        let removed = match away {
-            None => self.core.delete(&name, &function).await,
-            Some(away) => Err(away),
-        };
+        let removed = self.core.delete(&name, &function).await;
         if let Err(error) = removed {
             self.core.functions.insert(name, function);
             return Err(error);
@@ -220,7 +217,15 @@ impl Provider for SwarmProvider {
         let mut request = upstream::request(invocation);
         for _ in 0..MAX_REFUSALS {
             let claim = function.claim(&self.core).await?;
-            match claim.upstream().send(request).await {
+            let sent = tokio::select! {
+                biased;
+                sent = claim.upstream().send(request) => sent,
+                () = claim.replica().lost() => {
+                    let reason = "the node of its replica was lost before it answered".to_owned();
+                    return Err(ProviderError::InvalidResponse { name: name.clone(), reason });
+                }
+            };
+            match sent {
                 Ok(mut response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                     response.extensions_mut().insert(Tunnel { _held: Arc::new((claim, inflight)) });
                     return Ok(response);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::upstream::Upstream;
 
@@ -53,6 +54,7 @@ pub(crate) struct Replica {
     phase: AtomicU8,
     load: AtomicU32,
     leaving_since: Mutex<Option<Instant>>,
+    lost: CancellationToken,
 }
 
 /// One request on a replica, until it is dropped.
@@ -74,6 +76,7 @@ impl Replica {
             phase: AtomicU8::new(phase as u8),
             load: AtomicU32::new(0),
             leaving_since: Mutex::new(None),
+            lost: CancellationToken::new(),
         }
     }
 
@@ -116,6 +119,16 @@ impl Replica {
     pub(crate) fn leave(&self) {
         self.phase.store(Phase::Leaving as u8, SeqCst);
         self.leaving_since.lock().get_or_insert_with(Instant::now);
+    }
+
+    /// Its node is lost: whoever waits for its answer waits for nothing.
+    pub(crate) fn lose(&self) {
+        self.lost.cancel();
+    }
+
+    /// Resolves when its node is lost.
+    pub(crate) async fn lost(&self) {
+        self.lost.cancelled().await;
     }
 
     /// Whether it must not be asked any more, not even for want of another.
