@@ -72,6 +72,8 @@ impl Core {
         let parts = Parts { image: &reference, secrets: &secrets, network: self.network_name() };
         let next = service::service(spec, wanted.desired, &parts)?;
         let fingerprint = service::fingerprint(spec, &parts);
+        // Whatever was rolled back, it is this one that is wanted now.
+        function.forget_rollback();
         for _ in 0..MAX_TRIES {
             let done = match self.find(function).await? {
                 None => {
@@ -154,7 +156,7 @@ impl Core {
     }
 
     /// The function's service, if it is there and ours.
-    async fn find(&self, function: &Function) -> Result<Option<Service>, ProviderError> {
+    pub(crate) async fn find(&self, function: &Function) -> Result<Option<Service>, ProviderError> {
         let inspected =
             self.docker.client().inspect_service(&function.service, None::<InspectServiceOptions>);
         match self.docker.ask(inspected).await {

@@ -32,8 +32,12 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 /// Pauses between probes: short first, as a program may be up at any moment.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// Longest wait for the first word on whether Docker is there: a gateway that starts is not without it.
+const FIRST_WORD: Duration = Duration::from_secs(3);
 /// When a client may ask again while Docker is away.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+const BEING_CONNECTED: &str = "the connection to Docker is being made";
 
 /// Shared by everything that runs on behalf of the provider.
 pub(crate) struct Core {
@@ -44,6 +48,7 @@ pub(crate) struct Core {
     pub(crate) agents: Agents,
     pub(crate) dialer: Dialer,
     link: ArcSwap<Link>,
+    linked: Notify,
     look: Notify,
     /// Containers that Docker says are paused.
     paused: Mutex<HashSet<Arc<str>>>,
@@ -53,6 +58,8 @@ pub(crate) struct Core {
 /// Whether the daemon can be used.
 #[derive(Debug, Clone)]
 pub(crate) enum Link {
+    /// It was not asked yet.
+    Unknown,
     /// Not now, for this reason.
     Down(String),
     /// It answers.
@@ -69,6 +76,17 @@ pub(crate) struct Up {
     pub(crate) nodes: usize,
 }
 
+impl Link {
+    /// Why the daemon cannot be used.
+    pub(crate) fn problem(&self) -> Option<String> {
+        match self {
+            Self::Up(_) => None,
+            Self::Unknown => Some(BEING_CONNECTED.to_owned()),
+            Self::Down(reason) => Some(reason.clone()),
+        }
+    }
+}
+
 impl Core {
     pub(crate) fn new(
         config: SwarmConfig,
@@ -76,13 +94,16 @@ impl Core {
         cold_starts: HistogramVec,
     ) -> Result<Self, String> {
         Ok(Self {
-            auth: RegistryAuth::new(config.docker_config.as_ref().map(|directory| directory.join("config.json"))),
+            auth: RegistryAuth::new(
+                config.docker_config.as_ref().map(|directory| directory.join("config.json")),
+            ),
             agents: Agents::new(&config)?,
             config,
             docker,
             functions: DashMap::new(),
             dialer: Dialer::default(),
-            link: ArcSwap::from_pointee(Link::Down("the connection to Docker is being made".to_owned())),
+            link: ArcSwap::from_pointee(Link::Unknown),
+            linked: Notify::new(),
             look: Notify::new(),
             paused: Mutex::default(),
             cold_starts,
@@ -100,18 +121,32 @@ impl Core {
 
     pub(crate) fn set_link(&self, link: Link) {
         self.link.store(Arc::new(link));
+        self.linked.notify_waiters();
+    }
+
+    /// Whether nothing is known of Docker yet.
+    pub(crate) fn is_connecting(&self) -> bool {
+        matches!(&**self.link.load(), Link::Unknown)
     }
 
     /// Why nothing can be asked of Docker at the moment.
     pub(crate) fn unavailable(&self) -> Option<ProviderError> {
-        match &**self.link.load() {
-            Link::Up(_) => None,
-            Link::Down(reason) => Some(ProviderError::Unavailable {
-                provider: "Docker Swarm",
-                reason: reason.clone(),
-                retry_after: RETRY_AFTER,
-            }),
+        let reason = self.link.load().problem()?;
+        Some(ProviderError::Unavailable { provider: "Docker Swarm", reason, retry_after: RETRY_AFTER })
+    }
+
+    /// That Docker can be asked. Waits only where that is not known yet, and not for long.
+    ///
+    /// # Errors
+    /// [`ProviderError::Unavailable`]
+    pub(crate) async fn available(&self) -> Result<(), ProviderError> {
+        let mut linked = std::pin::pin!(self.linked.notified());
+        linked.as_mut().enable();
+        if self.is_connecting() {
+            // What is known by then is what counts.
+            let _ = tokio::time::timeout(FIRST_WORD, linked).await;
         }
+        self.unavailable().map_or(Ok(()), Err)
     }
 
     /// The function of this name.
@@ -178,6 +213,7 @@ impl Core {
 
     async fn address(&self, started: &Started, overlay: Option<IpAddr>) -> Result<Address, String> {
         match &*self.link() {
+            Link::Unknown => Err(BEING_CONNECTED.to_owned()),
             Link::Down(reason) => Err(reason.clone()),
             Link::Up(up) => up.network.address(&started.node, &started.container, overlay).await,
         }
@@ -276,7 +312,7 @@ impl Core {
     pub(crate) fn is_own(&self, node: &str) -> bool {
         match &**self.link.load() {
             Link::Up(up) => *up.node == *node,
-            Link::Down(_) => false,
+            Link::Unknown | Link::Down(_) => false,
         }
     }
 

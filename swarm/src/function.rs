@@ -20,12 +20,13 @@ use tokio::task::AbortHandle;
 
 use crate::core::Core;
 use crate::docker::{RawTask, TaskState};
+use crate::failure::Failure;
 use crate::replica::{Claim, Phase, Replica, pick};
 
 /// Most invocations of one function that wait for a replica.
 const MAX_QUEUED: u32 = 1_024;
-/// Tasks that are remembered as having been ready.
-const MAX_SERVED: usize = 64;
+/// Tasks that are remembered as having been ready, or as having failed.
+const MAX_LAST_TASKS: usize = 64;
 /// How much older than an invocation a failure may be and still be what it is told.
 const RECENT: Duration = Duration::from_secs(3);
 /// When a client may try again for what failed to start: the Swarm starts another task by then.
@@ -47,9 +48,13 @@ pub(crate) struct Function {
     tasks: Mutex<HashMap<Arc<str>, Task>>,
     replicas: ArcSwap<Vec<Arc<Replica>>>,
     /// The last tasks that were ready once: their end is no failure to start.
-    served: Mutex<VecDeque<Arc<str>>>,
+    served: Mutex<LastTasks>,
+    /// The last tasks that failed: each is told of once.
+    failed: Mutex<LastTasks>,
     changed: Notify,
     problem: Mutex<Option<Problem>>,
+    /// Why the Swarm went back to the revision before the one that is wanted.
+    rollback: Mutex<Option<String>>,
     removed: AtomicBool,
 }
 
@@ -116,8 +121,10 @@ impl Function {
             tasks: Mutex::default(),
             replicas: ArcSwap::default(),
             served: Mutex::default(),
+            failed: Mutex::default(),
             changed: Notify::new(),
             problem: Mutex::default(),
+            rollback: Mutex::default(),
             removed: AtomicBool::new(false),
         }
     }
@@ -153,8 +160,29 @@ impl Function {
             && self.tasks.lock().values().all(|task| matches!(task.stage, Stage::Here(_)))
     }
 
-    /// Why fewer replicas are available than desired, when it is known.
+    /// The Swarm went back to the revision before the one that is wanted.
+    pub(crate) fn rolled_back(&self, reason: String) {
+        tracing::warn!(function = %self.name, reason, "an update was rolled back");
+        *self.rollback.lock() = Some(reason);
+    }
+
+    /// As [`Self::rolled_back`], where nobody says why.
+    pub(crate) fn rolled_back_somehow(&self) {
+        let mut rollback = self.rollback.lock();
+        rollback
+            .get_or_insert_with(|| "the update was rolled back, the revision before it goes on".to_owned());
+    }
+
+    /// Another revision is on its way.
+    pub(crate) fn forget_rollback(&self) {
+        *self.rollback.lock() = None;
+    }
+
+    /// Why fewer replicas are available than desired, or not those that are wanted, when it is known.
     pub(crate) fn reason(&self) -> Option<String> {
+        if let Some(rollback) = self.rollback.lock().clone() {
+            return Some(rollback);
+        }
         let counts = self.counts();
         let short = counts.available < counts.desired;
         short.then(|| self.problem.lock().as_ref().map(|problem| problem.text.clone())).flatten()
@@ -255,12 +283,22 @@ impl Function {
         let mut known = self.tasks.lock();
         let mut seen = Vec::new();
         for task in tasks {
-            if let Some(problem) = task.problem() && !self.is_told(&task.id) {
-                let at = task.since().unwrap_or_else(SystemTime::now);
+            match task.problem() {
                 // What waits for a node goes on waiting: it is as new as the look at it.
-                let at = if task.state() == TaskState::Coming { SystemTime::now() } else { at };
-                let served = self.served.lock().iter().any(|served| **served == *task.id);
-                self.note(at, problem, !served);
+                Some(problem) if task.state() == TaskState::Coming => {
+                    self.note(SystemTime::now(), problem, true);
+                }
+                Some(problem) if self.failed.lock().add(&task.id) => {
+                    let failure = Failure {
+                        task: task.id.clone(),
+                        at: task.since().unwrap_or_else(SystemTime::now),
+                        problem: problem.to_owned(),
+                        ran: task.container().is_some(),
+                        fatal: !self.served.lock().has(&task.id),
+                    };
+                    tokio::spawn(Arc::clone(core).explain(Arc::clone(self), failure));
+                }
+                _ => {}
             }
             if !task.is_wanted() || task.state() == TaskState::Over {
                 continue;
@@ -347,10 +385,7 @@ impl Function {
     pub(crate) fn joined(&self, replica: Arc<Replica>) {
         let mut known = self.tasks.lock();
         if let Some(task) = known.get_mut(&replica.task) {
-            let mut served = self.served.lock();
-            served.truncate(MAX_SERVED - 1);
-            served.push_front(replica.task.clone());
-            drop(served);
+            self.served.lock().add(&replica.task);
             task.stage = Stage::Here(replica);
             *self.problem.lock() = None;
             self.publish(&known);
@@ -437,6 +472,26 @@ fn keep_leaving(task: &Task) -> bool {
             replica.leave();
             usable && !replica.has_left()
         }
+    }
+}
+
+/// The ids of the last tasks of some kind.
+#[derive(Default)]
+struct LastTasks(VecDeque<Arc<str>>);
+
+impl LastTasks {
+    fn has(&self, task: &str) -> bool {
+        self.0.iter().any(|known| **known == *task)
+    }
+
+    /// Whether it is new.
+    fn add(&mut self, task: &str) -> bool {
+        let new = !self.has(task);
+        if new {
+            self.0.truncate(MAX_LAST_TASKS - 1);
+            self.0.push_front(task.into());
+        }
+        new
     }
 }
 

@@ -11,6 +11,7 @@ mod apply;
 mod config;
 mod core;
 mod docker;
+mod failure;
 mod function;
 mod image;
 mod logs;

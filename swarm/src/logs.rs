@@ -45,7 +45,26 @@ impl ContainerLogs {
         if let Some(since) = query.since.and_then(|since| since.duration_since(SystemTime::UNIX_EPOCH).ok()) {
             path.push_str(&format!("&since={}.{:09}", since.as_secs(), since.subsec_nanos()));
         }
-        let body = docker.get(&path).await?;
+        Self::at(docker, &path, name, query).await
+    }
+
+    /// The last line of one task on each of its streams.
+    pub(crate) async fn last_of_task(
+        docker: &Docker,
+        task: &str,
+        name: FunctionName,
+    ) -> Result<Self, DockerError> {
+        let path = format!("/tasks/{task}/logs?stdout=1&stderr=1&timestamps=1&details=1&tail=1");
+        Self::at(docker, &path, name, LogQuery::default()).await
+    }
+
+    async fn at(
+        docker: &Docker,
+        path: &str,
+        name: FunctionName,
+        query: LogQuery,
+    ) -> Result<Self, DockerError> {
+        let body = docker.get(path).await?;
         Ok(Self { name, query, body: Some(body), buffer: BytesMut::new() })
     }
 

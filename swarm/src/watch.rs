@@ -218,7 +218,14 @@ fn happened(core: &Arc<Core>, event: EventMessage) -> bool {
             }
             true
         }
-        Some(EventMessageTypeEnum::SERVICE) => true,
+        Some(EventMessageTypeEnum::SERVICE) => {
+            let state = attributes.get("updatestate.new").map(String::as_str).unwrap_or_default();
+            let function = attributes.get("name").and_then(|service| by_service(core, service));
+            if let Some(function) = function.filter(|_| state.starts_with("rollback") || state == "paused") {
+                tokio::spawn(Arc::clone(core).explain_rollback(function));
+            }
+            true
+        }
         Some(EventMessageTypeEnum::NODE) => {
             if attributes.get("state.new").is_some_and(|state| state == "down") {
                 let node = actor.id.unwrap_or_default();
@@ -236,7 +243,7 @@ fn happened(core: &Arc<Core>, event: EventMessage) -> bool {
 fn own_node(core: &Core) -> Option<Arc<str>> {
     match &*core.link() {
         Link::Up(up) => Some(Arc::clone(&up.node)),
-        Link::Down(_) => None,
+        Link::Unknown | Link::Down(_) => None,
     }
 }
 

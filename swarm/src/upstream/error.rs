@@ -30,7 +30,7 @@ pub(crate) enum SendError {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoConnection {
     /// Nobody listens there, or there is no way to it.
-    #[error("no connection to {socket}: {source}")]
+    #[error("{}", failed(.socket, .source))]
     Failed {
         /// Where to.
         socket: SocketAddr,
@@ -70,6 +70,13 @@ impl SendError {
             return Self::InvalidResponse(format!("the replica's response is not valid HTTP: {error}"));
         }
         Self::Broken(error)
+    }
+}
+
+fn failed(socket: &SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => format!("nothing listens at {socket}"),
+        _ => format!("no connection to {socket}: {error}"),
     }
 }
 

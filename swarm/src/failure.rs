@@ -1,0 +1,89 @@
+//! Why a replica failed, in words that help: what the Swarm says, and what the program said last.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bramble_provider::LogStream;
+
+use crate::core::Core;
+use crate::docker::RawTask;
+use crate::function::Function;
+use crate::logs::ContainerLogs;
+
+/// Longest wait for what a program said last. Whoever waits for the function waits for it too.
+const WORDS_DEADLINE: Duration = Duration::from_millis(500);
+/// Most of it that is told.
+const MAX_WORDS_CHARS: usize = 300;
+
+/// A task that failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// Its id.
+    pub(crate) task: String,
+    /// When, by the Swarm's clock.
+    pub(crate) at: SystemTime,
+    /// What the Swarm says.
+    pub(crate) problem: String,
+    /// Whether there was a program that may have said something.
+    pub(crate) ran: bool,
+    /// Whether it never took a request.
+    pub(crate) fatal: bool,
+}
+
+impl Core {
+    /// Tells a function why a task of it failed.
+    pub(crate) async fn explain(self: Arc<Self>, function: Arc<Function>, failure: Failure) {
+        let Failure { task, at, problem, ran, fatal } = failure;
+        let words = if ran { self.last_words(&function, &task).await } else { None };
+        function.note(at, &with_words(&problem, words), fatal);
+    }
+
+    /// Tells a function that the Swarm went back to the revision before, and why.
+    pub(crate) async fn explain_rollback(self: Arc<Self>, function: Arc<Function>) {
+        let status = self.find(&function).await.ok().flatten().and_then(|service| service.update_status);
+        let message = status.and_then(|status| status.message).unwrap_or_default();
+        // "update rolled back due to failure or early termination of task ID"
+        let failed = message.split_once(" of task ").map(|(_, task)| task.trim().to_owned());
+        let cause = match failed {
+            Some(task) => self.cause_of(&function, &task).await,
+            None => None,
+        };
+        if let Some(cause) = cause {
+            function.rolled_back(format!(
+                "the update was rolled back, the revision before it goes on: a replica failed: {cause}"
+            ));
+        } else {
+            function.rolled_back_somehow();
+        }
+    }
+
+    async fn cause_of(&self, function: &Function, task: &str) -> Option<String> {
+        let tasks = self.docker.tasks(&[("id", task)]).await.ok()?;
+        let problem = tasks.first().and_then(RawTask::problem)?.to_owned();
+        Some(with_words(&problem, self.last_words(function, task).await))
+    }
+
+    /// The last line that a task wrote.
+    async fn last_words(&self, function: &Function, task: &str) -> Option<String> {
+        let read = async {
+            let mut lines =
+                ContainerLogs::last_of_task(&self.docker, task, function.name.clone()).await.ok()?;
+            let mut last = None;
+            while let Some(line) = lines.next().await {
+                last = Some(line.text).filter(|text| !text.trim().is_empty()).or(last);
+            }
+            last
+        };
+        tokio::time::timeout(WORDS_DEADLINE, read).await.ok().flatten()
+    }
+}
+
+fn with_words(problem: &str, words: Option<String>) -> String {
+    match words {
+        None => problem.to_owned(),
+        Some(words) => {
+            let words: String = words.trim().chars().take(MAX_WORDS_CHARS).collect();
+            format!("{problem}; its last words: {words}")
+        }
+    }
+}
