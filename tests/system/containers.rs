@@ -2,5 +2,8 @@
 
 mod activation;
 mod faults;
+mod frozen;
 mod load;
+mod specs;
+mod streaming;
 mod twins;

@@ -14,6 +14,7 @@ mod guests;
 mod isolation;
 mod logs;
 mod modules;
+mod nodes;
 mod pool;
 mod requests;
 mod shutdown;

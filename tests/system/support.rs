@@ -4,6 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod docker;
 pub(crate) mod gateway;
 pub(crate) mod guest;
+pub(crate) mod nodes;
 pub(crate) mod process;
 pub(crate) mod wait;
 pub(crate) mod wire;

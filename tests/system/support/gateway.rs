@@ -172,6 +172,17 @@ impl Gateway {
         Start::new().start()
     }
 
+    /// One that was not started here; `logs` prints what it logs for as long as this is not dropped.
+    #[track_caller]
+    pub(crate) fn elsewhere(address: SocketAddr, metrics_address: SocketAddr, logs: &mut Command) -> Self {
+        let start = Start::new();
+        let log = start.home.path().join("gateway.log");
+        let (stdout, stderr) =
+            (File::create(&log).unwrap(), File::options().append(true).open(&log).unwrap());
+        let child = logs.stdin(Stdio::null()).stdout(stdout).stderr(stderr).spawn().unwrap();
+        Self { child, address, metrics_address, log, start, agent: agent() }
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
