@@ -73,6 +73,16 @@ impl Api {
         self.succeed("POST", &format!("/system/scale-function/{name}"), JSON, body.as_bytes()).map(drop)
     }
 
+    /// Any other call, with a document or without; what it answered, null when that is no JSON.
+    ///
+    /// # Errors
+    /// When the gateway refuses it.
+    pub(crate) fn request(&mut self, method: &str, path: &str, document: Option<&Value>) -> Result<Value> {
+        let body = document.map(Value::to_string).unwrap_or_default();
+        let answer = self.succeed(method, path, JSON, body.as_bytes())?;
+        Ok(serde_json::from_slice(&answer).unwrap_or_default())
+    }
+
     /// Invokes a function and gives back what it answered.
     ///
     /// # Errors

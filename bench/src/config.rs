@@ -1,4 +1,4 @@
-//! What the environment says: only where the example functions are.
+//! What the environment says: where the example functions are, and which Docker is used.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,6 +8,12 @@ pub(crate) fn examples_dir() -> Option<PathBuf> {
     let cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".cache")));
     cache.map(|cache| cache.join("bramble/examples"))
+}
+
+/// `DOCKER_HOST`, or where Docker's own command line looks without it.
+pub(crate) fn docker_host() -> String {
+    let host = variable("DOCKER_HOST").and_then(|host| host.into_string().ok());
+    host.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned())
 }
 
 fn variable(name: &str) -> Option<OsString> {

@@ -41,11 +41,20 @@ impl GatewayProcess {
     /// # Errors
     /// When it does not start; its own words are on stderr.
     pub(crate) fn start(program: &Path, dir: &Path) -> Result<Self> {
+        Self::start_with(program, dir, &[])
+    }
+
+    /// The same, with more flags.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) fn start_with(program: &Path, dir: &Path, flags: &[String]) -> Result<Self> {
         let mut child = Command::new(program)
             .args(["gateway", "--listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", "--log-level=warn"])
             .arg("--data-dir")
             // Made by the gateway: what is there already may be open to others, which it warns of.
             .arg(dir.join("data"))
+            .args(flags)
             // Nothing of the caller's settings: the figure is of the defaults.
             .env_clear()
             .current_dir(dir)
@@ -67,6 +76,11 @@ impl GatewayProcess {
         }
     }
 
+    /// Its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Stops it as a supervisor does, and waits for its end.
     ///
     /// # Errors
@@ -84,10 +98,20 @@ impl GatewayProcess {
     /// # Errors
     /// When it is gone.
     pub(crate) fn memory(&self) -> Result<Memory> {
-        let path = format!("/proc/{}/status", self.child.id());
+        Memory::of(self.child.id())
+    }
+}
+
+impl Memory {
+    /// What a process holds now.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub(crate) fn of(pid: u32) -> Result<Self> {
+        let path = format!("/proc/{pid}/status");
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
         let bytes = |name| kib_field(&text, name).map(|kib| kib * 1_024);
-        Ok(Memory {
+        Ok(Self {
             resident_bytes: bytes("VmRSS").with_context(|| format!("no VmRSS in {path}"))?,
             anonymous_bytes: bytes("RssAnon").unwrap_or_default(),
         })

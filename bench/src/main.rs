@@ -8,6 +8,7 @@ mod all;
 mod api;
 mod cold;
 mod config;
+mod containers;
 mod duel;
 mod gateway;
 mod guests;
@@ -29,7 +30,7 @@ use clap::{Parser, Subcommand};
 
 use machine::Machine;
 
-/// Measure Bramble: in-process and over HTTP, against a bare axum echo
+/// Measure Bramble: in-process, over HTTP against a bare axum echo, and in containers
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
@@ -47,9 +48,12 @@ enum Command {
     Cold(cold::Cold),
     Idle(idle::Idle),
     Many(many::Many),
+    Containers(containers::Containers),
     All(all::All),
     #[command(hide = true)]
     Serve(server::Serve),
+    #[command(hide = true)]
+    Upstream(containers::Upstream),
 }
 
 fn main() -> Result<()> {
@@ -61,8 +65,10 @@ fn main() -> Result<()> {
         Command::Cold(bench) => bench.report()?,
         Command::Idle(bench) => bench.report()?,
         Command::Many(bench) => bench.report()?,
+        Command::Containers(bench) => bench.report()?,
         Command::All(bench) => bench.report()?,
         Command::Serve(serve) => return serve.run(),
+        Command::Upstream(upstream) => return upstream.run(),
     };
     report.publish(&machine, cli.json.as_deref())
 }

@@ -1,0 +1,226 @@
+//! `containers`: functions in containers against what they would do without us.
+//!
+//! Through the gateway against calling the watchdog directly; a start from nothing against the Swarm's
+//! own; a thaw; and the watchdog outside of any container. A gateway of its own on a Docker in Swarm
+//! mode; nothing that the bench put there is left, also after Ctrl-C.
+
+mod cold;
+mod contest;
+mod docker;
+mod namespace;
+mod stage;
+mod upstream;
+mod wait;
+mod warm;
+mod watchdog;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::config;
+use crate::gateway::GatewayProcess;
+use crate::idle::mebibytes;
+use crate::report::Report;
+use crate::stats::{Spread, ratio, whole};
+use crate::table::Table;
+use contest::Contest;
+use docker::Docker;
+use stage::Stage;
+use warm::Mode;
+
+pub(crate) use upstream::Upstream;
+
+/// A function that starts a process for each request.
+const ECHOIT: &str = "bramble/echoit:latest";
+/// A function with a server.
+const CONFORM: &str = "bramble/conform:latest";
+
+/// Budgets of the design.
+mod limit {
+    /// Through the gateway against directly.
+    pub(super) const WARM_RATIO: f64 = 0.70;
+    /// 1.5 times what the original's gateway does on such machines: connections, requests per second.
+    pub(super) const WARM_RATES: [(usize, f64); 2] = [(1, 1.5 * 490.0), (16, 1.5 * 1_080.0)];
+    pub(super) const COLD_RATIO: f64 = 1.15;
+    /// 1.2 times what the classic watchdog does on such machines.
+    pub(super) const FORK_RATES: [(usize, f64); 2] = [(1, 1.2 * 890.0), (8, 1.2 * 1_600.0)];
+    pub(super) const RESIDENT_BYTES: u64 = 5 << 20;
+    pub(super) const HTTP_RATIO: f64 = 0.80;
+    pub(super) const PREFORK_RATIO: f64 = 2.0;
+}
+
+/// Functions in containers: warm, from nothing, frozen, and the watchdog alone
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Containers {
+    /// A Docker in Swarm mode, on a socket of this machine [default: DOCKER_HOST]
+    #[arg(long, value_name = "URL")]
+    docker_host: Option<String>,
+    /// Measure only these
+    #[arg(long, value_delimiter = ',', value_enum, default_value = "warm,frozen,cold,watchdog")]
+    only: Vec<Part>,
+    /// Connections of the warm part
+    #[arg(long, value_delimiter = ',', default_value = "1,8,16")]
+    connections: Vec<usize>,
+    /// Rounds; each asks both sides
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds for each side in each round
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    /// Starts from nothing, of each side
+    #[arg(long, default_value_t = 7)]
+    starts: usize,
+    /// Thaws
+    #[arg(long, default_value_t = 20)]
+    thaws: usize,
+    /// The gateway's program [default: `bramble` beside this one]
+    #[arg(long, value_name = "FILE")]
+    bramble: Option<PathBuf>,
+    /// The watchdog [default: the static one that images hold]
+    #[arg(long, value_name = "FILE")]
+    fwatchdog: Option<PathBuf>,
+    /// Another watchdog that takes the same variables, to be held against
+    #[arg(long, value_name = "FILE")]
+    other_watchdog: Option<PathBuf>,
+}
+
+/// What can be measured by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Warm,
+    Frozen,
+    Cold,
+    Watchdog,
+}
+
+/// What was measured.
+#[derive(Debug, Default, Serialize)]
+struct Results {
+    docker: String,
+    warm: Vec<warm::Comparison>,
+    frozen: Option<cold::Frozen>,
+    cold: Option<cold::Results>,
+    watchdog: Option<watchdog::Results>,
+}
+
+impl Containers {
+    /// Measures and reports.
+    ///
+    /// # Errors
+    /// When there is no Docker, no image, no root, or something does not answer as it should.
+    pub(crate) fn report(&self) -> Result<Report> {
+        let results = self.measure()?;
+        let mut report = Report::new("containers", self.method(&results), &results)?;
+        if !results.warm.is_empty() {
+            report = report.table(warm::table(&results.warm));
+        }
+        if results.cold.is_some() || results.frozen.is_some() {
+            report = report.table(cold::table(results.cold.as_ref(), results.frozen.as_ref()));
+        }
+        if let Some(watchdog) = &results.watchdog {
+            report = report.table(watchdog::table(watchdog));
+        }
+        Ok(report.table(budgets(&results)))
+    }
+
+    fn method(&self, results: &Results) -> String {
+        let watchdog = results.watchdog.as_ref().map(|watchdog| format!("; {}", watchdog.program.display()));
+        format!(
+            "echo of 100 bytes, closed loop, {} rounds of {} s for each side in turns; Docker {}, a gateway of its own \
+             that enters network namespaces, as the direct side does{}",
+            self.rounds,
+            self.seconds,
+            results.docker,
+            watchdog.unwrap_or_default()
+        )
+    }
+
+    fn measure(&self) -> Result<Results> {
+        wait::watch_signals()?;
+        let wants = |part| self.only.contains(&part);
+        let mut results = Results::default();
+        // What is missing is said before anything is measured.
+        let fwatchdog =
+            wants(Part::Watchdog).then(|| watchdog::program(self.fwatchdog.as_deref())).transpose()?;
+        if wants(Part::Warm) || wants(Part::Frozen) || wants(Part::Cold) {
+            ensure!(
+                rustix::process::geteuid().is_root(),
+                "containers are called in their network namespaces: run this as root"
+            );
+            let program = GatewayProcess::program(self.bramble.as_deref())?;
+            let host = self.docker_host.clone().unwrap_or_else(config::docker_host);
+            let docker = Docker::open(&host, &[ECHOIT, CONFORM])?;
+            results.docker = docker.version();
+            let stage = Stage::set(docker, &program)?;
+            if wants(Part::Warm) {
+                results.warm = warm::measure(&stage, &self.connections, self.rounds, self.seconds)?;
+            }
+            if wants(Part::Frozen) {
+                results.frozen = Some(cold::measure_frozen(&stage, self.thaws)?);
+            }
+            if wants(Part::Cold) {
+                results.cold = Some(cold::measure(&stage, self.starts)?);
+            }
+        }
+        if let Some(program) = fwatchdog {
+            let other = self.other_watchdog.as_deref();
+            let plan =
+                watchdog::Plan { program: &program, other, rounds: self.rounds, seconds: self.seconds };
+            results.watchdog = Some(plan.measure()?);
+        }
+        Ok(results)
+    }
+}
+
+/// What was measured against what it should be.
+fn budgets(results: &Results) -> Table {
+    let mut table = Table::new("Budgets", ["what", "budget", "measured", "met"]);
+    let mut row = |what: String, budget: String, measured: String, met: bool| {
+        table.row([what, budget, measured, if met { "yes" } else { "MISSED" }.to_owned()]);
+    };
+    let mut at_least = |what: String, limit: f64, spread: Spread, write: fn(f64) -> String| {
+        row(what, format!(">= {}", write(limit)), spread.text(write), spread.median >= limit);
+    };
+    let rate = |contest: &Contest| contest.sides[0].requests_per_second;
+    for warm::Comparison { mode, connections, contest } in &results.warm {
+        let what = format!("gateway, {}, {connections} conns", mode.text());
+        at_least(format!("{what}, against directly"), limit::WARM_RATIO, contest.rate_ratio, ratio);
+        let limit = limit::WARM_RATES.iter().find(|(at, _)| at == connections);
+        if let Some((_, limit)) = limit.filter(|_| *mode == Mode::Fork) {
+            at_least(format!("{what}, req/s against 1.5 x the original's"), *limit, rate(contest), whole);
+        }
+    }
+    if let Some(watchdog) = &results.watchdog {
+        for fork in &watchdog.fork {
+            let what = format!("watchdog, fork, {} conns, req/s against 1.2 x classic's", fork.connections);
+            let limit = limit::FORK_RATES.iter().find(|(at, _)| *at == fork.connections);
+            limit.iter().for_each(|(_, limit)| at_least(what.clone(), *limit, rate(&fork.contest), whole));
+        }
+        for http in &watchdog.http {
+            let what =
+                format!("watchdog, http, {} µs, {} conns, against directly", http.work_us, http.connections);
+            at_least(what, limit::HTTP_RATIO, http.contest.rate_ratio, ratio);
+        }
+        if let Some(prefork) = watchdog.prefork.iter().find(|prefork| prefork.rate_per_second.is_none()) {
+            let what = "watchdog, prefork against fork, 20 ms start".to_owned();
+            at_least(what, limit::PREFORK_RATIO, prefork.contest.rate_ratio, ratio);
+        }
+    }
+    if let Some(largest) = results.watchdog.iter().flat_map(|watchdog| &watchdog.fork).map(own_memory).max() {
+        let (limit, measured) = (limit::RESIDENT_BYTES, mebibytes(largest));
+        row("watchdog, resident".to_owned(), format!("<= {}", mebibytes(limit)), measured, largest <= limit);
+    }
+    if let Some(cold) = &results.cold {
+        let (limit, spread) = (limit::COLD_RATIO, cold.ratio);
+        let what = "0 to 1, against by hand".to_owned();
+        row(what, format!("<= {}", ratio(limit)), spread.text(ratio), spread.median <= limit);
+    }
+    table
+}
+
+fn own_memory(fork: &watchdog::Fork) -> u64 {
+    fork.resident_bytes.first().copied().unwrap_or_default()
+}

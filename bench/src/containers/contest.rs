@@ -1,0 +1,115 @@
+//! Servers under the same load, in turns, wherever they are called from.
+//!
+//! As `duel` does it for the servers of this process; here one side may be in another network.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::wait;
+use crate::load::{Load, Outcome};
+use crate::report::progress;
+use crate::server::cpu_time;
+use crate::stats::{Latencies, Percentiles, Spread};
+
+/// Load before the first round, thrown away.
+const WARM_UP: Duration = Duration::from_millis(500);
+
+/// Load before each turn, thrown away: the other side has had the caches.
+const TURN_UP: Duration = Duration::from_millis(150);
+
+/// One that is put under load.
+pub(crate) struct Contender<'a> {
+    /// Sends the load.
+    pub(crate) run: Box<dyn Fn(Load) -> Result<Outcome> + 'a>,
+    /// The process whose own processor time is told, without that of its children.
+    pub(crate) pid: Option<u32>,
+}
+
+/// How they did.
+#[derive(Debug, Serialize)]
+pub(crate) struct Contest {
+    pub(crate) sides: Vec<Side>,
+    /// First to second, of the requests in a second; one for each round.
+    pub(crate) rate_ratios: Vec<f64>,
+    pub(crate) rate_ratio: Spread,
+    /// First to second, of the p50.
+    pub(crate) p50_ratio: Spread,
+}
+
+/// One side over all rounds.
+#[derive(Debug, Serialize)]
+pub(crate) struct Side {
+    pub(crate) requests_per_second: Spread,
+    pub(crate) latency: Percentiles,
+    pub(crate) cpu_ns_per_request: Option<Spread>,
+}
+
+/// One side in one round.
+struct Turn {
+    outcome: Outcome,
+    cpu_ns_per_request: Option<f64>,
+}
+
+impl Contest {
+    /// Lets one or two answer the same load, `rounds` times each.
+    ///
+    /// # Errors
+    /// When one does not answer as it should, or somebody wants an end.
+    pub(crate) fn hold(what: &str, contenders: &[Contender<'_>], load: Load, rounds: usize) -> Result<Self> {
+        for contender in contenders {
+            (contender.run)(Load { duration: WARM_UP, ..load })?;
+        }
+        let mut turns: Vec<Vec<Turn>> = contenders.iter().map(|_| Vec::new()).collect();
+        for round in 0..rounds.max(1) {
+            progress(format_args!("round {}: {what}", round + 1));
+            // Whoever goes first in one round goes second in the next.
+            for at in 0..contenders.len() {
+                wait::go_on()?;
+                let at = (at + round) % contenders.len();
+                (contenders[at].run)(Load { duration: TURN_UP, ..load })?;
+                turns[at].push(contenders[at].turn(load)?);
+            }
+        }
+        Ok(Self::of(&turns))
+    }
+
+    fn of(turns: &[Vec<Turn>]) -> Self {
+        let ratios = |figure: fn(&Turn) -> f64| -> Vec<f64> {
+            let [first, second] = turns else { return Vec::new() };
+            first.iter().zip(second).map(|(first, second)| figure(first) / figure(second)).collect()
+        };
+        let rate_ratios = ratios(|turn| turn.outcome.requests_per_second);
+        Self {
+            sides: turns.iter().map(|turns| Side::of(turns)).collect(),
+            rate_ratio: Spread::of(rate_ratios.iter().copied()),
+            rate_ratios,
+            p50_ratio: Spread::of(ratios(|turn| turn.outcome.latencies.p50_ns() as f64)),
+        }
+    }
+}
+
+impl Contender<'_> {
+    fn turn(&self, load: Load) -> Result<Turn> {
+        let cpu = || self.pid.map(cpu_time).transpose();
+        let before = cpu()?;
+        let outcome = (self.run)(load)?;
+        let used = cpu()?.zip(before).map(|(after, before)| (after - before).as_secs_f64());
+        let count = outcome.latencies.percentiles().count as f64;
+        Ok(Turn { cpu_ns_per_request: used.map(|seconds| 1e9 * seconds / count), outcome })
+    }
+}
+
+impl Side {
+    fn of(turns: &[Turn]) -> Self {
+        let mut all = Latencies::new();
+        turns.iter().for_each(|turn| all.add(&turn.outcome.latencies));
+        let cpu: Option<Vec<f64>> = turns.iter().map(|turn| turn.cpu_ns_per_request).collect();
+        Self {
+            requests_per_second: Spread::of(turns.iter().map(|turn| turn.outcome.requests_per_second)),
+            latency: all.percentiles(),
+            cpu_ns_per_request: cpu.map(Spread::of),
+        }
+    }
+}
