@@ -1,9 +1,12 @@
 //! Functions in containers, on a real Docker in Swarm mode of one node.
 
 mod activation;
+mod daemons;
 mod faults;
 mod frozen;
 mod load;
+mod registry;
 mod specs;
 mod streaming;
+mod tls;
 mod twins;

@@ -1,9 +1,9 @@
 //! A Docker in Swarm mode: the one that all tests share, or one of a test's own.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -75,6 +75,34 @@ impl Docker {
     /// Starts a daemon of the test's own again, on what it had.
     pub(crate) fn restart(&self) {
         bash(r#". scripts/dockerd.sh; dockerd_start "$0" bramble-test"#, self.dir());
+    }
+
+    /// As [`Self::kill`] and [`Self::restart`], with more flags.
+    pub(crate) fn restart_with(&self, flags: &[&str]) {
+        let pid = fs::read_to_string(self.dir().join("pid")).unwrap();
+        let command = fs::read_to_string(format!("/proc/{}/cmdline", pid.trim())).unwrap();
+        self.kill();
+        let net = format!("--net={}", self.dir().join("net").display());
+        let words = command.split_terminator('\0').chain(flags.iter().copied());
+        let log = File::options().append(true).open(self.dir().join("log")).unwrap();
+        let mut daemon = Command::new("nsenter");
+        daemon.arg(net).args(words).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        // Ended by `stop`; the test's own end takes it from the table of processes.
+        #[expect(clippy::zombie_processes, reason = "it ends after the test has its results")]
+        drop(daemon.spawn().unwrap());
+        wait::until("the daemon answers", || self.try_cli(&["version"]).status.success());
+    }
+
+    /// A command to be run in the network of the daemon: its words are added.
+    pub(crate) fn beside(&self) -> Command {
+        let socket = Path::new(self.host.trim_start_matches("unix://"));
+        let net = socket.with_file_name("net");
+        let mut command = Command::new("nsenter");
+        if net.exists() {
+            command.arg(format!("--net={}", net.display()));
+        }
+        command.arg("--");
+        command
     }
 
     /// Runs `docker` and answers what it prints; it must succeed.
