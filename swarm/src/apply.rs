@@ -72,8 +72,6 @@ impl Core {
         let parts = Parts { image: &reference, secrets: &secrets, network: self.network_name() };
         let next = service::service(spec, wanted.desired, &parts)?;
         let fingerprint = service::fingerprint(spec, &parts);
-        // Whatever was rolled back, it is this one that is wanted now.
-        function.forget_rollback();
         for _ in 0..MAX_TRIES {
             let done = match self.find(function).await? {
                 None => {
@@ -82,6 +80,7 @@ impl Core {
                     self.docker.change(created).await.map(drop)
                 }
                 Some(found) if label(&found, SPEC_LABEL) == Some(&fingerprint) => {
+                    function.forget_rollback();
                     if replicas(&found) == Some(wanted.desired.into()) {
                         return Ok(());
                     }
@@ -95,6 +94,7 @@ impl Core {
                         options,
                         credentials.clone(),
                     ));
+                    function.begin_update();
                     self.docker.change(updated).await.map(drop)
                 }
             };

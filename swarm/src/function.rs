@@ -29,6 +29,8 @@ const MAX_QUEUED: u32 = 1_024;
 const MAX_LAST_TASKS: usize = 64;
 /// How much older than an invocation a failure may be and still be what it is told.
 const RECENT: Duration = Duration::from_secs(3);
+/// How long an update keeps a failure from being what an invocation is told.
+const UPDATE_AT_MOST: Duration = Duration::from_secs(60);
 /// When a client may try again for what failed to start: the Swarm starts another task by then.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// When a client may try again for what is saturated.
@@ -53,6 +55,9 @@ pub(crate) struct Function {
     failed: Mutex<LastTasks>,
     changed: Notify,
     problem: Mutex<Option<Problem>>,
+    /// Since when the Swarm has been replacing one revision by another, in which it ends the old
+    /// replicas as soon as the new ones run, ready or not; and goes back when they fail.
+    updating: Mutex<Option<Instant>>,
     /// Why the Swarm went back to the revision before the one that is wanted.
     rollback: Mutex<Option<String>>,
     removed: AtomicBool,
@@ -124,6 +129,7 @@ impl Function {
             failed: Mutex::default(),
             changed: Notify::new(),
             problem: Mutex::default(),
+            updating: Mutex::default(),
             rollback: Mutex::default(),
             removed: AtomicBool::new(false),
         }
@@ -173,9 +179,21 @@ impl Function {
             .get_or_insert_with(|| "the update was rolled back, the revision before it goes on".to_owned());
     }
 
-    /// Another revision is on its way.
+    /// The Swarm begins to replace the replicas by those of another revision.
+    pub(crate) fn begin_update(&self) {
+        *self.rollback.lock() = None;
+        // What never served has nothing to go back to.
+        *self.updating.lock() = self.served.lock().any().then(Instant::now);
+    }
+
+    /// The revision that runs is wanted after all.
     pub(crate) fn forget_rollback(&self) {
         *self.rollback.lock() = None;
+    }
+
+    /// It has done so, has gone back, or has given up.
+    pub(crate) fn end_update(&self) {
+        *self.updating.lock() = None;
     }
 
     /// Why fewer replicas are available than desired, or not those that are wanted, when it is known.
@@ -254,6 +272,10 @@ impl Function {
             && let Some(away) = core.unavailable()
         {
             return Err(away);
+        }
+        // One revision or the other will be there.
+        if self.updating.lock().is_some_and(|since| since.elapsed() < UPDATE_AT_MOST) {
+            return Ok(());
         }
         let problem = self.problem.lock();
         let recent = |problem: &&Problem| {
@@ -482,6 +504,10 @@ struct LastTasks(VecDeque<Arc<str>>);
 impl LastTasks {
     fn has(&self, task: &str) -> bool {
         self.0.iter().any(|known| **known == *task)
+    }
+
+    fn any(&self) -> bool {
+        !self.0.is_empty()
     }
 
     /// Whether it is new.

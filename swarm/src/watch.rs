@@ -221,8 +221,13 @@ fn happened(core: &Arc<Core>, event: EventMessage) -> bool {
         Some(EventMessageTypeEnum::SERVICE) => {
             let state = attributes.get("updatestate.new").map(String::as_str).unwrap_or_default();
             let function = attributes.get("name").and_then(|service| by_service(core, service));
-            if let Some(function) = function.filter(|_| state.starts_with("rollback") || state == "paused") {
-                tokio::spawn(Arc::clone(core).explain_rollback(function));
+            if let Some(function) = function {
+                if matches!(state, "completed" | "rollback_completed" | "paused" | "rollback_paused") {
+                    function.end_update();
+                }
+                if state.starts_with("rollback") || state == "paused" {
+                    tokio::spawn(Arc::clone(core).explain_rollback(function));
+                }
             }
             true
         }
