@@ -2,7 +2,7 @@
 //!
 //! Through the gateway against calling the watchdog directly; a start from nothing against the Swarm's
 //! own; a thaw; and the watchdog outside of any container. A gateway of its own on a Docker in Swarm
-//! mode; nothing that the bench put there is left, also after Ctrl-C.
+//! mode; no service of the bench is left there, also after Ctrl-C.
 
 mod cold;
 mod contest;
@@ -47,6 +47,7 @@ mod limit {
     pub(super) const COLD_RATIO: f64 = 1.15;
     /// 1.2 times what the classic watchdog does on such machines.
     pub(super) const FORK_RATES: [(usize, f64); 2] = [(1, 1.2 * 890.0), (8, 1.2 * 1_600.0)];
+    pub(super) const FORK_RATIO: f64 = 1.2;
     pub(super) const RESIDENT_BYTES: u64 = 5 << 20;
     pub(super) const HTTP_RATIO: f64 = 0.80;
     pub(super) const PREFORK_RATIO: f64 = 2.0;
@@ -123,7 +124,7 @@ impl Containers {
         if let Some(watchdog) = &results.watchdog {
             report = report.table(watchdog::table(watchdog));
         }
-        Ok(report.table(budgets(&results)))
+        Ok(report.table(budgets(&results)).notes(limited(&results)))
     }
 
     fn method(&self, results: &Results) -> String {
@@ -175,6 +176,21 @@ impl Containers {
     }
 }
 
+/// Where the sender was the slowest of all.
+fn limited(results: &Results) -> Vec<String> {
+    let warm = results
+        .warm
+        .iter()
+        .map(|warm| (format!("{}, {}", warm.mode.text(), warm.connections), &warm.contest));
+    let http = results.watchdog.iter().flat_map(|watchdog| &watchdog.http);
+    let http = http
+        .map(|http| (format!("watchdog, http, {} µs, {}", http.work_us, http.connections), &http.contest));
+    let limited = warm.chain(http).filter(|(_, contest)| contest.sender_limits());
+    limited
+        .map(|(what, _)| format!("{what} connections: the sender was busy all the time, and limits a side"))
+        .collect()
+}
+
 /// What was measured against what it should be.
 fn budgets(results: &Results) -> Table {
     let mut table = Table::new("Budgets", ["what", "budget", "measured", "met"]);
@@ -198,6 +214,10 @@ fn budgets(results: &Results) -> Table {
             let what = format!("watchdog, fork, {} conns, req/s against 1.2 x classic's", fork.connections);
             let limit = limit::FORK_RATES.iter().find(|(at, _)| *at == fork.connections);
             limit.iter().for_each(|(_, limit)| at_least(what.clone(), *limit, rate(&fork.contest), whole));
+            if fork.contest.sides.len() == 2 {
+                let what = format!("watchdog, fork, {} conns, against the other", fork.connections);
+                at_least(what, limit::FORK_RATIO, fork.contest.rate_ratio, ratio);
+            }
         }
         for http in &watchdog.http {
             let what =

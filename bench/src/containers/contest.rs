@@ -2,7 +2,7 @@
 //!
 //! As `duel` does it for the servers of this process; here one side may be in another network.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -18,6 +18,9 @@ const WARM_UP: Duration = Duration::from_millis(500);
 
 /// Load before each turn, thrown away: the other side has had the caches.
 const TURN_UP: Duration = Duration::from_millis(150);
+
+/// Share of its threads' time above which the sender may be what limits the rate.
+const BUSY_SENDER: f64 = 0.95;
 
 /// One that is put under load.
 pub(crate) struct Contender<'a> {
@@ -44,12 +47,15 @@ pub(crate) struct Side {
     pub(crate) requests_per_second: Spread,
     pub(crate) latency: Percentiles,
     pub(crate) cpu_ns_per_request: Option<Spread>,
+    /// The sender's use of its threads; 1 is all of the time.
+    pub(crate) sender_busy: Spread,
 }
 
 /// One side in one round.
 struct Turn {
     outcome: Outcome,
     cpu_ns_per_request: Option<f64>,
+    sender_busy: f64,
 }
 
 impl Contest {
@@ -75,6 +81,11 @@ impl Contest {
         Ok(Self::of(&turns))
     }
 
+    /// Whether the sender rather than a server may have set the rates.
+    pub(crate) fn sender_limits(&self) -> bool {
+        self.sides.iter().any(|side| side.sender_busy.median > BUSY_SENDER)
+    }
+
     fn of(turns: &[Vec<Turn>]) -> Self {
         let ratios = |figure: fn(&Turn) -> f64| -> Vec<f64> {
             let [first, second] = turns else { return Vec::new() };
@@ -93,11 +104,18 @@ impl Contest {
 impl Contender<'_> {
     fn turn(&self, load: Load) -> Result<Turn> {
         let cpu = || self.pid.map(cpu_time).transpose();
-        let before = cpu()?;
+        let sender = || cpu_time(std::process::id());
+        let (before, sender_before, started) = (cpu()?, sender()?, Instant::now());
         let outcome = (self.run)(load)?;
+        let elapsed = started.elapsed().as_secs_f64();
+        let sender_cpu = (sender()? - sender_before).as_secs_f64();
         let used = cpu()?.zip(before).map(|(after, before)| (after - before).as_secs_f64());
         let count = outcome.latencies.percentiles().count as f64;
-        Ok(Turn { cpu_ns_per_request: used.map(|seconds| 1e9 * seconds / count), outcome })
+        Ok(Turn {
+            cpu_ns_per_request: used.map(|seconds| 1e9 * seconds / count),
+            sender_busy: sender_cpu / elapsed / load.threads.min(load.connections) as f64,
+            outcome,
+        })
     }
 }
 
@@ -110,6 +128,7 @@ impl Side {
             requests_per_second: Spread::of(turns.iter().map(|turn| turn.outcome.requests_per_second)),
             latency: all.percentiles(),
             cpu_ns_per_request: cpu.map(Spread::of),
+            sender_busy: Spread::of(turns.iter().map(|turn| turn.sender_busy)),
         }
     }
 }

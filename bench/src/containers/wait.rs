@@ -9,7 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Somebody wants an end. Global, as a signal is.
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
-/// From now on a first Ctrl-C or SIGTERM makes the bench end by itself, so that it cleans up.
+/// From now on a first Ctrl-C or SIGTERM makes the bench end by itself, so that it cleans up;
+/// a second one ends it at once.
 ///
 /// # Errors
 /// When signals cannot be watched.
@@ -23,10 +24,19 @@ pub(crate) fn watch_signals() -> Result<()> {
     let stop = async move {
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
         STOPPED.store(true, Ordering::Relaxed);
-        crate::report::progress("ending: removing the services");
+        crate::report::progress("ending: removing the services; once more ends at once and leaves them");
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
     };
-    std::thread::spawn(move || runtime.block_on(stop));
+    std::thread::spawn(move || {
+        runtime.block_on(stop);
+        leave();
+    });
     Ok(())
+}
+
+#[expect(clippy::exit, reason = "somebody has asked twice")]
+fn leave() {
+    std::process::exit(130);
 }
 
 /// # Errors
