@@ -89,7 +89,11 @@ fn no_manager(message: &str) -> String {
 }
 
 fn unreachable(error: &Error, host: &str) -> String {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut source: Option<&(dyn std::error::Error + 'static)> = match error {
+        // Its source is that of the error in it.
+        Error::IOError { err } => Some(err),
+        other => Some(other),
+    };
     while let Some(cause) = source {
         if let Some(cause) = cause.downcast_ref::<io::Error>() {
             match cause.kind() {
@@ -119,4 +123,21 @@ fn unreachable(error: &Error, host: &str) -> String {
         source = cause.source();
     }
     format!("Docker at {host} gave no usable answer: {text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_said_is_told_with_the_way_out() {
+        for (kind, way_out) in [
+            (io::ErrorKind::NotFound, "set DOCKER_HOST"),
+            (io::ErrorKind::ConnectionRefused, "start it"),
+            (io::ErrorKind::PermissionDenied, "group `docker`"),
+        ] {
+            let text = unreachable(&Error::from(io::Error::from(kind)), "unix:///x");
+            assert!(text.contains(way_out) && text.contains("unix:///x"), "{text}");
+        }
+    }
 }
