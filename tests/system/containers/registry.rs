@@ -88,7 +88,7 @@ fn an_image_that_needs_a_password_is_pulled_with_it_and_pinned() {
     for config in [registry.login(WRONG), registry.home.path().join("none")] {
         let gateway = docker.start().flag("--docker-config", shown(&config)).start();
         gateway.connected();
-        gateway.create(&name, &registry.image(), json!({})).refused(400, "invalid_spec", "unauthorized");
+        gateway.create(&name, &registry.image(), json!({})).refused(400, "invalid_spec", "auth");
         assert!(!docker.has_service(&name));
     }
     let gateway = docker.start().flag("--docker-config", shown(&registry.login(RIGHT))).start();

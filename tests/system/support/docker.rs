@@ -28,6 +28,8 @@ pub(crate) struct Docker {
 #[derive(Debug)]
 struct Own {
     home: TempDir,
+    /// The words that started the daemon, each with a zero behind it.
+    command: String,
 }
 
 impl Docker {
@@ -49,8 +51,12 @@ impl Docker {
         // Docker makes sockets below it, and their paths have to be short.
         let home = tempfile::Builder::new().prefix("bramble").tempdir().unwrap();
         let host = format!("unix://{}/docker.sock", home.path().join("d").display());
-        let docker = Self { host, services: Mutex::default(), own: Some(Own { home }) };
+        let own = Some(Own { home, command: String::new() });
+        let mut docker = Self { host, services: Mutex::default(), own };
         script(docker.dir(), &["docker.sh", "start"]);
+        let pid = fs::read_to_string(docker.dir().join("pid")).unwrap();
+        docker.own.as_mut().unwrap().command =
+            fs::read_to_string(format!("/proc/{}/cmdline", pid.trim())).unwrap();
         let image = docker.dir().with_file_name("conform.tar");
         Self::shared().cli(&["save", "-o", image.to_str().unwrap(), CONFORM]);
         docker.cli(&["load", "-q", "-i", image.to_str().unwrap()]);
@@ -74,22 +80,24 @@ impl Docker {
 
     /// Starts a daemon of the test's own again, on what it had.
     pub(crate) fn restart(&self) {
-        bash(r#". scripts/dockerd.sh; dockerd_start "$0" bramble-test"#, self.dir());
+        self.start_with(&[]);
     }
 
     /// As [`Self::kill`] and [`Self::restart`], with more flags.
     pub(crate) fn restart_with(&self, flags: &[&str]) {
-        let pid = fs::read_to_string(self.dir().join("pid")).unwrap();
-        let command = fs::read_to_string(format!("/proc/{}/cmdline", pid.trim())).unwrap();
         self.kill();
+        self.start_with(flags);
+    }
+
+    fn start_with(&self, flags: &[&str]) {
         let net = format!("--net={}", self.dir().join("net").display());
-        let words = command.split_terminator('\0').chain(flags.iter().copied());
+        let words = self.own.as_ref().unwrap().command.split_terminator('\0').chain(flags.iter().copied());
         let log = File::options().append(true).open(self.dir().join("log")).unwrap();
         let mut daemon = Command::new("nsenter");
         daemon.arg(net).args(words).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        // Ended by `stop`; the test's own end takes it from the table of processes.
-        #[expect(clippy::zombie_processes, reason = "it ends after the test has its results")]
-        drop(daemon.spawn().unwrap());
+        let mut daemon = daemon.spawn().unwrap();
+        // Nobody else asks how it ended, and until then it is not gone.
+        std::thread::spawn(move || daemon.wait());
         wait::until("the daemon answers", || self.try_cli(&["version"]).status.success());
     }
 
