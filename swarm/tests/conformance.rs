@@ -45,8 +45,10 @@ impl Fixture for Containers {
 async fn keeps_what_a_provider_promises() {
     let directory = tempfile::tempdir().unwrap();
     #[expect(clippy::disallowed_methods, reason = "the daemon is the test run's, not a setting")]
-    let docker = std::env::var("BRAMBLE_TEST_DOCKER").expect("BRAMBLE_TEST_DOCKER names a Docker in Swarm mode");
-    let config = SwarmConfig { docker_host: docker.parse().unwrap(), ..SwarmConfig::in_dir(directory.path()) };
+    let docker =
+        std::env::var("BRAMBLE_TEST_DOCKER").expect("BRAMBLE_TEST_DOCKER names a Docker in Swarm mode");
+    let config =
+        SwarmConfig { docker_host: docker.parse().unwrap(), ..SwarmConfig::in_dir(directory.path()) };
     let cold_starts =
         HistogramVec::new(HistogramOpts::new("cold", "cold"), &["function_name", "runtime"]).unwrap();
     let containers = Containers { provider: SwarmProvider::open(config, cold_starts).unwrap() };
