@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use serde::Serialize;
 use serde_json::json;
 
+use super::docker::Place;
 use super::namespace::{ask, within};
 use super::stage::{LIMIT, Stage, WATCHDOG_PORT};
 use super::wait;
@@ -18,6 +19,8 @@ use crate::table::Table;
 /// By hand: how often the Swarm is asked for the task, and then the watchdog.
 const TASK_INTERVAL: Duration = Duration::from_millis(5);
 const PROBE_INTERVAL: Duration = Duration::from_millis(2);
+/// How long a container is paused.
+const PAUSED: Duration = Duration::from_millis(20);
 /// After the end of a task, for the daemon to finish with it.
 const REST: Duration = Duration::from_millis(500);
 
@@ -41,6 +44,10 @@ pub(super) struct Frozen {
     pub(super) thaw_ns: Vec<f64>,
     /// The request behind it.
     pub(super) warm_ns: Vec<f64>,
+    /// Docker's own thaw of an equal container, until its watchdog answered.
+    pub(super) bare_ns: Vec<f64>,
+    /// Frozen to bare; one for each run.
+    pub(super) ratio: Spread,
 }
 
 /// Starts a function and an equal service from nothing, in turns.
@@ -77,32 +84,45 @@ pub(super) fn measure(stage: &Stage, runs: usize) -> Result<Results> {
     Ok(Results { ratio: Spread::of(ratios), gateway_ns, bare_ns })
 }
 
-/// Freezes a function and calls it, so often.
+/// Freezes a function and calls it, and the same by hand with an equal service, so often in turns.
 ///
 /// # Errors
-/// When it cannot be frozen or does not answer.
+/// When one cannot be frozen or does not answer.
 pub(super) fn measure_frozen(stage: &Stage, runs: usize) -> Result<Frozen> {
     let name = stage.deploy("frozen", super::ECHOIT, &json!({}))?;
+    let bare = stage.name("paused");
+    stage.docker.copy_service(&name, &bare)?;
+    stage.docker.scale(&bare, 1)?;
+    let (container, place) = (stage.container(&bare, TASK_INTERVAL)?, stage.place(&bare, TASK_INTERVAL)?);
+    first_answer(place)?;
     let mut api = stage.api()?;
-    let mut frozen = Frozen { thaw_ns: Vec::new(), warm_ns: Vec::new() };
+    let (mut thaw_ns, mut warm_ns, mut bare_ns) = (Vec::new(), Vec::new(), Vec::new());
+    // The first run is for warming up.
     for run in 0..=runs {
         progress(format_args!("frozen, run {run} of {runs}"));
         let done = api.request("POST", &format!("/system/freeze-function/{name}"), None)?;
         ensure!(done["frozen"] == 1, "one replica was to be frozen: {done}");
-        wait::go_on()?;
-        wait::pause(PROBE_INTERVAL);
-        let mut invoke = || -> Result<f64> {
+        stage.docker.pause(&container)?;
+        wait::pause(PAUSED);
+        let started = Instant::now();
+        stage.docker.unpause(&container)?;
+        first_answer(place)?;
+        let bare = started.elapsed();
+        wait::pause(PAUSED);
+        let mut invoke = || -> Result<Duration> {
             let started = Instant::now();
             ensure!(api.invoke(&name, BODY)? == BODY, "{name} does not echo");
-            Ok(started.elapsed().as_nanos() as f64)
+            Ok(started.elapsed())
         };
         let (thaw, warm) = (invoke()?, invoke()?);
         if run > 0 {
-            frozen.thaw_ns.push(thaw);
-            frozen.warm_ns.push(warm);
+            thaw_ns.push(thaw.as_nanos() as f64);
+            warm_ns.push(warm.as_nanos() as f64);
+            bare_ns.push(bare.as_nanos() as f64);
         }
     }
-    Ok(frozen)
+    let ratio = Spread::of(thaw_ns.iter().zip(&bare_ns).map(|(thaw, bare)| thaw / bare));
+    Ok(Frozen { thaw_ns, warm_ns, bare_ns, ratio })
 }
 
 fn through_gateway(stage: &Stage, function: &str) -> Result<Duration> {
@@ -118,13 +138,18 @@ fn by_hand(stage: &Stage, service: &str) -> Result<Duration> {
     let started = Instant::now();
     stage.docker.scale(service, 1)?;
     let place = stage.place(service, TASK_INTERVAL)?;
+    first_answer(place)?;
+    Ok(started.elapsed())
+}
+
+/// Asks a watchdog from within its network until it answers.
+fn first_answer(place: Place) -> Result<()> {
     let address = SocketAddr::new(place.ip, WATCHDOG_PORT);
     let request = post(address, "/", BODY);
     within(place.pid, || {
         wait::until("the first answer", LIMIT, PROBE_INTERVAL, || {
-            Ok(ask(address, &request).filter(|(status, body)| *status == 200 && body == BODY))
-        })?;
-        Ok(started.elapsed())
+            Ok(ask(address, &request).filter(|(status, body)| *status == 200 && body == BODY).map(drop))
+        })
     })
 }
 
@@ -141,8 +166,9 @@ pub(super) fn table(cold: Option<&Results>, frozen: Option<&Frozen>) -> Table {
         row("0 to 1 by hand, to the watchdog's first answer", &cold.bare_ns, String::new());
     }
     if let Some(frozen) = frozen {
-        row("frozen", &frozen.thaw_ns, String::new());
-        row("the request behind it", &frozen.warm_ns, String::new());
+        row("frozen, by a request to the gateway", &frozen.thaw_ns, frozen.ratio.text(ratio));
+        row("unpaused by hand, to the watchdog's first answer", &frozen.bare_ns, String::new());
+        row("the request behind the first", &frozen.warm_ns, String::new());
     }
     table
 }

@@ -136,6 +136,22 @@ impl Docker {
             .all(|task| task["Status"]["State"].as_str().is_some_and(|state| OVER.contains(&state))))
     }
 
+    /// Pauses a container.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub(crate) fn pause(&self, container: &str) -> Result<()> {
+        self.call("POST", &format!("/containers/{container}/pause"), None).map(drop)
+    }
+
+    /// Lets a paused container go on.
+    ///
+    /// # Errors
+    /// When it is not paused.
+    pub(crate) fn unpause(&self, container: &str) -> Result<()> {
+        self.call("POST", &format!("/containers/{container}/unpause"), None).map(drop)
+    }
+
     /// Where a container can be called, once it runs.
     ///
     /// # Errors

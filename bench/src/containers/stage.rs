@@ -88,9 +88,16 @@ impl Stage {
     /// # Errors
     /// When it does not in time.
     pub(super) fn place(&self, service: &str, interval: Duration) -> Result<Place> {
+        self.docker.place(&self.container(service, interval)?, NETWORK)
+    }
+
+    /// The container of the one replica of a service, once the Swarm says that it runs.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub(super) fn container(&self, service: &str, interval: Duration) -> Result<String> {
         let what = format!("a replica of {service}");
-        let container = wait::until(&what, LIMIT, interval, || self.docker.running(service))?;
-        self.docker.place(&container, NETWORK)
+        wait::until(&what, LIMIT, interval, || self.docker.running(service))
     }
 
     /// Waits until nothing of a service runs.
