@@ -124,7 +124,11 @@ impl Containers {
         if let Some(watchdog) = &results.watchdog {
             report = report.table(watchdog::table(watchdog));
         }
-        Ok(report.table(budgets(&results)).notes(limited(&results)))
+        // A thaw has none.
+        if self.only != [Part::Frozen] {
+            report = report.table(budgets(&results));
+        }
+        Ok(report.notes(limited(&results)))
     }
 
     fn method(&self, results: &Results) -> String {
@@ -147,13 +151,13 @@ impl Containers {
         let fwatchdog =
             wants(Part::Watchdog).then(|| watchdog::program(self.fwatchdog.as_deref())).transpose()?;
         if wants(Part::Warm) || wants(Part::Frozen) || wants(Part::Cold) {
+            let host = self.docker_host.clone().unwrap_or_else(config::docker_host);
+            let docker = Docker::open(&host, &[ECHOIT, CONFORM])?;
             ensure!(
                 rustix::process::geteuid().is_root(),
                 "containers are called in their network namespaces: run this as root"
             );
             let program = GatewayProcess::program(self.bramble.as_deref())?;
-            let host = self.docker_host.clone().unwrap_or_else(config::docker_host);
-            let docker = Docker::open(&host, &[ECHOIT, CONFORM])?;
             results.docker = docker.version();
             let stage = Stage::set(docker, &program)?;
             if wants(Part::Warm) {

@@ -65,3 +65,15 @@ fn many_measures_one_name_and_all() {
     let results = check(&["many", "--few=2", "--many=20", "--connections=2", "--rounds=1", "--seconds=0.1"]);
     assert_eq!(results.as_array().unwrap().len(), 2, "{results}");
 }
+
+#[test]
+fn containers_says_what_is_missing() {
+    for (host, cure) in [("unix:///nowhere", "docker.sh start"), ("tcp://manager:2375", "on this machine")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_bramble-bench"))
+            .args(["containers", "--only=cold", "--docker-host", host])
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && stderr.contains(cure), "{host}: {stderr}");
+    }
+}
