@@ -4,8 +4,10 @@
 //! is never changed; what somebody else changed in between is read again before it is written.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use bollard::models::Service;
+use bollard::models::{Service, ServiceUpdateStatusStateEnum};
 use bollard::query_parameters::{InspectServiceOptions, UpdateServiceOptionsBuilder};
 use bramble_provider::{Code, FunctionName, ProviderError};
 
@@ -21,6 +23,10 @@ use crate::service::{self, Parts, SPEC_LABEL};
 
 /// Most tries when the service changes under our hands. The Swarm itself writes to it after a change.
 const MAX_TRIES: u32 = 10;
+/// Longest that a change of the number of replicas waits for an update to end.
+const UPDATE_AT_MOST: Duration = Duration::from_secs(60);
+/// Between two looks whether it has.
+const UPDATE_LOOK: Duration = Duration::from_millis(300);
 
 /// Which image a service is to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +71,7 @@ impl Core {
         {
             let parts = Parts { image: reference, secrets: &secrets, network: self.network_name() };
             if label(&found, SPEC_LABEL) == Some(&service::fingerprint(spec, &parts)) {
-                return self.set_found_replicas(function, wanted.desired).await;
+                return self.set_found_replicas(function, wanted.desired, Some(found)).await;
             }
         }
         let Pinned { reference, credentials } = image::pin(&self.docker, image, &self.auth).await?;
@@ -112,15 +118,58 @@ impl Core {
     ///
     /// # Errors
     /// [`ProviderError::Unavailable`], [`ProviderError::UnknownFunction`] when the service is gone.
-    pub(crate) async fn set_replicas(&self, function: &Function, desired: u32) -> Result<(), ProviderError> {
+    pub(crate) async fn set_replicas(
+        self: &Arc<Self>,
+        function: &Arc<Function>,
+        desired: u32,
+    ) -> Result<(), ProviderError> {
         let _alone = function.writing.lock().await;
-        self.set_found_replicas(function, desired).await
+        let found = self.existing(function).await?;
+        // The Swarm remembers one spec, the one before the last change, and goes back to that when an
+        // update fails. A change of the number now would make it forget the revision that works.
+        if desired > 0 && replicas(&found).is_some_and(|now| now > 0) && is_updating(&found) {
+            self.set_replicas_later(function);
+            return Ok(());
+        }
+        self.set_found_replicas(function, desired, Some(found)).await
     }
 
-    async fn set_found_replicas(&self, function: &Function, desired: u32) -> Result<(), ProviderError> {
+    /// Makes the number of replicas what is wanted as soon as the Swarm is done with an update, or
+    /// after [`UPDATE_AT_MOST`]: an update that no node can take never ends.
+    pub(crate) fn set_replicas_later(self: &Arc<Self>, function: &Arc<Function>) {
+        if function.counting.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (core, function) = (Arc::clone(self), Arc::clone(function));
+        tokio::spawn(async move {
+            let until = Instant::now() + UPDATE_AT_MOST;
+            while Instant::now() < until {
+                tokio::time::sleep(UPDATE_LOOK).await;
+                match core.existing(&function).await {
+                    Ok(found) if is_updating(&found) => {}
+                    _ => break,
+                }
+            }
+            function.counting.store(false, Ordering::Release);
+            let desired = function.desired();
+            let _alone = function.writing.lock().await;
+            if let Err(error) = core.set_found_replicas(&function, desired, None).await {
+                tracing::warn!(function = %function.name, %error, "cannot set the number of replicas after an update");
+            }
+        });
+    }
+
+    async fn set_found_replicas(
+        &self,
+        function: &Function,
+        desired: u32,
+        mut found: Option<Service>,
+    ) -> Result<(), ProviderError> {
         for _ in 0..MAX_TRIES {
-            let found = self.find(function).await?;
-            let found = found.ok_or_else(|| ProviderError::UnknownFunction(function.name.clone()))?;
+            let found = match found.take() {
+                Some(found) => found,
+                None => self.existing(function).await?,
+            };
             if replicas(&found) == Some(desired.into()) {
                 return Ok(());
             }
@@ -173,6 +222,12 @@ impl Core {
         }
     }
 
+    /// The function's service, which must be there.
+    async fn existing(&self, function: &Function) -> Result<Service, ProviderError> {
+        let found = self.find(function).await?;
+        found.ok_or_else(|| ProviderError::UnknownFunction(function.name.clone()))
+    }
+
     async fn write_replicas(&self, service: &str, found: Service, desired: u32) -> Result<(), DockerError> {
         let options = UpdateServiceOptionsBuilder::default().version(version(&found)).build();
         let Some(mut spec) = found.spec else {
@@ -210,6 +265,12 @@ fn image_of(service: &Service) -> Option<&str> {
     service.spec.as_ref()?.task_template.as_ref()?.container_spec.as_ref()?.image.as_deref()
 }
 
+fn is_updating(service: &Service) -> bool {
+    use ServiceUpdateStatusStateEnum as State;
+    let state = service.update_status.as_ref().and_then(|status| status.state);
+    matches!(state, Some(State::UPDATING | State::ROLLBACK_STARTED))
+}
+
 fn replicas(service: &Service) -> Option<i64> {
     service.spec.as_ref()?.mode.as_ref()?.replicated.as_ref()?.replicas
 }
@@ -239,7 +300,7 @@ fn contended(name: &FunctionName) -> ProviderError {
     ProviderError::Unavailable {
         provider: "Docker Swarm",
         reason: format!("the service of {name} is being changed by others; try again"),
-        retry_after: std::time::Duration::from_secs(1),
+        retry_after: Duration::from_secs(1),
     }
 }
 

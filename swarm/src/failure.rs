@@ -38,7 +38,8 @@ impl Core {
         function.note(at, &with_words(&problem, words), fatal);
     }
 
-    /// Tells a function that the Swarm went back to the revision before, and why.
+    /// Tells a function that the Swarm went back to the revision before, and why; its number of replicas
+    /// is what is wanted all the same.
     pub(crate) async fn explain_rollback(self: Arc<Self>, function: Arc<Function>) {
         let status = self.find(&function).await.ok().flatten().and_then(|service| service.update_status);
         let message = status.and_then(|status| status.message).unwrap_or_default();
@@ -55,6 +56,7 @@ impl Core {
         } else {
             function.rolled_back_somehow();
         }
+        self.set_replicas_later(&function);
     }
 
     async fn cause_of(&self, function: &Function, task: &str) -> Option<String> {

@@ -47,6 +47,8 @@ pub(crate) struct Function {
     /// Invocations on replicas or waiting for one.
     pub(crate) inflight: AtomicU32,
     pub(crate) queued: AtomicU32,
+    /// Whether the number of replicas is to be set when an update ends.
+    pub(crate) counting: AtomicBool,
     tasks: Mutex<HashMap<Arc<str>, Task>>,
     replicas: ArcSwap<Vec<Arc<Replica>>>,
     /// The last tasks that were ready once: their end is no failure to start.
@@ -123,6 +125,7 @@ impl Function {
             writing: tokio::sync::Mutex::default(),
             inflight: AtomicU32::new(0),
             queued: AtomicU32::new(0),
+            counting: AtomicBool::new(false),
             tasks: Mutex::default(),
             replicas: ArcSwap::default(),
             served: Mutex::default(),

@@ -1,6 +1,7 @@
 //! Functions in containers, on a real Docker in Swarm mode of one node.
 
 mod activation;
+mod changes;
 mod daemons;
 mod faults;
 mod frozen;
