@@ -1,6 +1,6 @@
 //! What the provider's parts share: the daemon, the functions, and whether the daemon answers.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use prometheus::HistogramVec;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::FUNCTION_LABEL;
 use crate::agent::Agents;
@@ -50,6 +51,8 @@ pub(crate) struct Core {
     link: ArcSwap<Link>,
     linked: Notify,
     look: Notify,
+    /// For each node that had a replica: cancelled when it is lost.
+    losses: Mutex<HashMap<Arc<str>, CancellationToken>>,
     /// Containers that Docker says are paused.
     paused: Mutex<HashSet<Arc<str>>>,
     cold_starts: HistogramVec,
@@ -105,6 +108,7 @@ impl Core {
             link: ArcSwap::from_pointee(Link::Unknown),
             linked: Notify::new(),
             look: Notify::new(),
+            losses: Mutex::default(),
             paused: Mutex::default(),
             cold_starts,
         })
@@ -208,7 +212,28 @@ impl Core {
             wait().await;
         };
         let Started { task, node, container, .. } = started;
-        function.joined(Arc::new(Replica::new(task, node, container, upstream, phase)));
+        let loss = self.losses.lock().entry(Arc::clone(&node)).or_default().child_token();
+        function.joined(Arc::new(Replica::new(task, node, container, upstream, phase, loss)));
+    }
+
+    /// A node cannot be reached: its replicas are not asked any more, and who waits for the answer of one,
+    /// also of one that was left out before, is told.
+    pub(crate) fn lost_node(&self, node: &str) {
+        for function in &self.functions {
+            function.lost_node(node);
+        }
+        let loss = self.losses.lock().remove(node);
+        if let Some(loss) = loss {
+            loss.cancel();
+        }
+    }
+
+    /// As [`Self::lost_node`], for all nodes but one.
+    pub(crate) fn lost_others(&self, own: &str) {
+        let nodes: Vec<_> = self.losses.lock().keys().filter(|node| ***node != *own).cloned().collect();
+        for node in nodes {
+            self.lost_node(&node);
+        }
     }
 
     async fn address(&self, started: &Started, overlay: Option<IpAddr>) -> Result<Address, String> {
@@ -345,7 +370,7 @@ impl Core {
 
     /// Learns which containers of this node are paused.
     pub(crate) async fn learn_paused(&self) -> Result<(), DockerError> {
-        let filters = std::collections::HashMap::from([("label", vec![FUNCTION_LABEL])]);
+        let filters = HashMap::from([("label", vec![FUNCTION_LABEL])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         let found = self.docker.ask(self.docker.client().list_containers(Some(options))).await?;
         // Those of other nodes are not in the list: their agents tell of them.

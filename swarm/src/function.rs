@@ -374,17 +374,11 @@ impl Function {
         }
     }
 
-    /// A node is lost: its replicas cannot be reached, whatever the Swarm still says, and give no answer.
+    /// A node is lost: its replicas cannot be reached, whatever the Swarm still says.
     pub(crate) fn lost_node(&self, node: &str) {
         let mut known = self.tasks.lock();
         let before = known.len();
-        known.retain(|_, task| {
-            let lost = *task.node == *node;
-            if let (true, Stage::Here(replica)) = (lost, &task.stage) {
-                replica.lose();
-            }
-            !lost
-        });
+        known.retain(|_, task| *task.node != *node);
         if known.len() < before {
             self.publish(&known);
         }

@@ -167,7 +167,13 @@ impl Provider for SwarmProvider {
             Some(function) => Arc::clone(function),
             None => Arc::new(Function::new(spec.name.clone(), service_name(&spec.name)?, wanted.clone())),
         };
-        self.core.apply(&function, &wanted, Image::Latest).await?;
+        if let Err(error) = self.core.apply(&function, &wanted, Image::Latest).await {
+            // Perhaps it was done, and only the answer got lost.
+            if known.is_none() && matches!(error, ProviderError::Unavailable { .. }) {
+                self.core.clear_up_later(function);
+            }
+            return Err(error);
+        }
         *function.wanted.lock() = wanted;
         if known.is_none() {
             self.core.functions.insert(spec.name.clone(), function);
@@ -217,6 +223,10 @@ impl Provider for SwarmProvider {
         let mut request = upstream::request(invocation);
         for _ in 0..MAX_REFUSALS {
             let claim = function.claim(&self.core).await?;
+            if claim.replica().is_lost() {
+                function.doubt(&self.core, claim.replica());
+                continue;
+            }
             let sent = tokio::select! {
                 biased;
                 sent = claim.upstream().send(request) => sent,

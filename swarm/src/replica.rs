@@ -54,7 +54,8 @@ pub(crate) struct Replica {
     phase: AtomicU8,
     load: AtomicU32,
     leaving_since: Mutex<Option<Instant>>,
-    lost: CancellationToken,
+    /// Of its node; a child, so that requests on replicas of one node share nothing.
+    loss: CancellationToken,
 }
 
 /// One request on a replica, until it is dropped.
@@ -67,6 +68,7 @@ impl Replica {
         container: Arc<str>,
         upstream: Upstream,
         phase: Phase,
+        loss: CancellationToken,
     ) -> Self {
         Self {
             task,
@@ -76,7 +78,7 @@ impl Replica {
             phase: AtomicU8::new(phase as u8),
             load: AtomicU32::new(0),
             leaving_since: Mutex::new(None),
-            lost: CancellationToken::new(),
+            loss,
         }
     }
 
@@ -121,14 +123,14 @@ impl Replica {
         self.leaving_since.lock().get_or_insert_with(Instant::now);
     }
 
-    /// Its node is lost: whoever waits for its answer waits for nothing.
-    pub(crate) fn lose(&self) {
-        self.lost.cancel();
+    /// Whether its node was lost when it was about to be ready.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.loss.is_cancelled()
     }
 
-    /// Resolves when its node is lost.
+    /// Resolves when its node is lost: whoever waits for its answer waits for nothing.
     pub(crate) async fn lost(&self) {
-        self.lost.cancelled().await;
+        self.loss.cancelled().await;
     }
 
     /// Whether it must not be asked any more, not even for want of another.
@@ -195,7 +197,14 @@ mod tests {
         let replica = |phase| {
             let address = Address { socket: ([127, 0, 0, 1], 9).into(), path: Path::Direct };
             let upstream = Upstream::new(address, Dialer::default());
-            Arc::new(Replica::new("t".into(), "n".into(), "c".into(), upstream, phase))
+            Arc::new(Replica::new(
+                "t".into(),
+                "n".into(),
+                "c".into(),
+                upstream,
+                phase,
+                CancellationToken::new(),
+            ))
         };
         phases.iter().copied().map(replica).collect()
     }

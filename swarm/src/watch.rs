@@ -235,9 +235,7 @@ fn happened(core: &Arc<Core>, event: EventMessage) -> bool {
             if attributes.get("state.new").is_some_and(|state| state == "down") {
                 let node = actor.id.unwrap_or_default();
                 tracing::warn!(node, "a node is down");
-                for function in &core.functions {
-                    function.lost_node(&node);
-                }
+                core.lost_node(&node);
             }
             true
         }

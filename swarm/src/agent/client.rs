@@ -178,15 +178,15 @@ impl RemoteAgent {
         self.upstream.send(request).await
     }
 
-    /// The node is taken for lost. That it is wrong costs one probe of each replica.
+    /// The node is taken for lost. That it is wrong costs what runs there, and one probe of each replica.
     fn lose(&self, core: &Arc<Core>) {
         for function in &core.functions {
             for replica in function.replicas().iter().filter(|replica| *replica.node == *self.node) {
                 // A frozen one is not believed to be there either; the next hello tells of it again.
                 core.set_paused(&replica.container, false);
             }
-            function.lost_node(&self.node);
         }
+        core.lost_node(&self.node);
         core.look_now();
     }
 }

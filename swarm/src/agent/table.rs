@@ -29,6 +29,8 @@ pub(crate) struct Agents {
     /// None when there are no agents.
     token: Option<Token>,
     known: Mutex<HashMap<Arc<str>, Known>>,
+    /// The container through which other nodes are reached, if it takes one.
+    door: Mutex<Option<Arc<str>>>,
 }
 
 /// An agent that the Swarm knows.
@@ -65,7 +67,7 @@ impl Agents {
     /// A text that names the token's file.
     pub(crate) fn new(config: &SwarmConfig) -> Result<Self, String> {
         let token = super::token(config).map_err(|error| error.to_string())?;
-        Ok(Self { token, known: Mutex::default() })
+        Ok(Self { token, known: Mutex::default(), door: Mutex::default() })
     }
 
     /// Pauses a container of another node.
@@ -88,6 +90,18 @@ impl Agents {
     pub(crate) fn cover(&self, nodes: usize) -> bool {
         let known = self.known.lock();
         known.len() + 1 >= nodes && known.values().all(|known| known.agent.is_connected())
+    }
+
+    /// Takes in which way leads to other nodes. With the container of the earlier one its network is gone, and
+    /// what was sent over that: no answer comes, and nothing else tells so.
+    fn go_through(&self, core: &Core, up: &Up) {
+        let door = up.network.way_to_others().and_then(|(_, door)| door);
+        let before = std::mem::replace(&mut *self.door.lock(), door.clone());
+        if before.is_some() && before != door {
+            tracing::info!(?door, "the way to other nodes is another one; their replicas are asked anew");
+            core.lost_others(&up.node);
+            core.look_now();
+        }
     }
 
     /// The agent of a node, while it is there: who waits for a replica has no time for one that is not.
@@ -158,8 +172,11 @@ async fn look(core: &Arc<Core>, up: &Up, token: &Token) -> Result<usize, DockerE
         .collect();
     let own = agents.iter().find(|(node, ..)| *node == &*up.node).map(|(_, container, _)| *container);
     if let Err(reason) = up.network.lead_through(own).await {
+        // It may be about to be replaced. Until then silence tells whether the way through it still works.
         tracing::debug!(reason, "the namespace of this node's agent cannot be used");
+        return Ok(agents.len());
     }
+    core.agents.go_through(core, up);
     let mut known = core.agents.known.lock();
     known.retain(|node, _| agents.iter().any(|(other, ..)| **node == **other));
     for (node, container, ip) in &agents {

@@ -16,6 +16,7 @@ use prometheus::{HistogramOpts, HistogramVec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::client::RemoteAgent;
 use super::protocol::Event;
@@ -98,7 +99,8 @@ fn replica(core: &Arc<Core>, function: &Arc<Function>, node: &str, container: &s
     let started =
         Started { task: task.clone(), node: node.clone(), container: container.clone(), overlay: None };
     function.started(core, started);
-    let replica = Arc::new(Replica::new(task, node, container, upstream(9), Phase::Ready));
+    let replica =
+        Arc::new(Replica::new(task, node, container, upstream(9), Phase::Ready, CancellationToken::new()));
     function.joined(Arc::clone(&replica));
     replica
 }
