@@ -25,6 +25,9 @@ use crate::service::{self, Parts, SPEC_LABEL};
 const MAX_TRIES: u32 = 10;
 /// Longest that a change of the number of replicas waits for an update to end.
 const UPDATE_AT_MOST: Duration = Duration::from_secs(60);
+/// How long Docker may be away for the rest of a failed deployment to be removed, and between two tries.
+const CLEAR_UP_AT_MOST: Duration = Duration::from_secs(600);
+const CLEAR_UP_LOOK: Duration = Duration::from_secs(1);
 /// Between two looks whether it has.
 const UPDATE_LOOK: Duration = Duration::from_millis(300);
 
@@ -202,6 +205,23 @@ impl Core {
             Ok(()) | Err(DockerError::NotFound(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Removes what a failed deployment may have left, once Docker answers, unless it was deployed anew.
+    pub(crate) fn clear_up_later(self: &Arc<Self>, function: Arc<Function>) {
+        let core = Arc::clone(self);
+        tokio::spawn(async move {
+            let until = Instant::now() + CLEAR_UP_AT_MOST;
+            while Instant::now() < until {
+                tokio::time::sleep(CLEAR_UP_LOOK).await;
+                if core.functions.contains_key(&function.name) {
+                    return;
+                }
+                if core.unavailable().is_none() && core.delete(&function.name, &function).await.is_ok() {
+                    return;
+                }
+            }
+        });
     }
 
     /// The function's service, if it is there and ours.
