@@ -33,21 +33,21 @@ fn what_runs_is_finished_when_its_replica_goes() {
     let name = docker.name("change-finish");
     let gateway = docker.gateway();
     let more = json!({"envVars": {"mode": "streaming"}});
-    gateway.conform(&name, "/conform drip 60", more.clone());
+    gateway.conform(&name, "/conform drip 45", more.clone());
     gateway.scale(&name, 3);
     gateway.has_replicas(&name, 3);
     // The least busy one takes the next: each has two.
     let scaled: Vec<_> = (0..6).map(|_| dripping(&gateway, &name)).collect();
     gateway.scale(&name, 1);
-    scaled.into_iter().for_each(|wire| finishes(wire, 60));
+    scaled.into_iter().for_each(|wire| finishes(wire, 45));
     let updated = dripping(&gateway, &name);
-    gateway.update(&name, "/conform drip 59", more);
-    finishes(updated, 60);
-    wait::until("the new revision answers", || gateway.invoke(&name, "").text().lines().count() == 59);
+    gateway.update(&name, "/conform drip 44", more);
+    finishes(updated, 45);
+    wait::until("the new revision answers", || gateway.invoke(&name, "").text().lines().count() == 44);
     let removed = dripping(&gateway, &name);
     gateway.remove(&name);
     gateway.invoke(&name, "").expect(404);
-    finishes(removed, 59);
+    finishes(removed, 44);
 }
 
 #[test]

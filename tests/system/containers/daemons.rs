@@ -1,8 +1,14 @@
 //! A Docker that is not there, may not be used, is not in Swarm mode, or goes away.
 
 use std::fs;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::fs::{chown, symlink};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::Instant;
 
 use serde_json::json;
@@ -70,6 +76,59 @@ fn a_socket_without_permission_names_the_group() {
     away(&gateway, "group `docker`");
 }
 
+/// A socket that passes everything on, but for the answer to the first creation of a service. That is told.
+fn losing_an_answer(docker: &Docker, socket: &Path) -> Receiver<String> {
+    let (tell, told) = channel();
+    let (listener, real) = (UnixListener::bind(socket).unwrap(), docker.host().to_owned());
+    // Ends with the process of the test.
+    thread::spawn(move || {
+        let mut lost = false;
+        for client in listener.incoming().map_while(Result::ok) {
+            let server = UnixStream::connect(real.trim_start_matches("unix://")).unwrap();
+            let mut head = [0; 128];
+            let length = { &client }.read(&mut head).unwrap();
+            { &server }.write_all(&head[..length]).unwrap();
+            let lose = !lost && String::from_utf8_lossy(&head).contains("/services/create");
+            lost |= lose;
+            let (client_in, server_out) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || pass(client_in, server_out));
+            let tell = tell.clone();
+            thread::spawn(move || match lose {
+                false => pass(server, client),
+                true => {
+                    let mut answer = [0; 12];
+                    { &server }.read_exact(&mut answer).unwrap();
+                    tell.send(String::from_utf8_lossy(&answer).into_owned()).unwrap();
+                    client.shutdown(Shutdown::Both).unwrap();
+                }
+            });
+        }
+    });
+    told
+}
+
+fn pass(mut from: UnixStream, mut to: UnixStream) {
+    let _ = io::copy(&mut from, &mut to);
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+#[test]
+fn a_deployment_whose_answer_is_lost_leaves_no_service() {
+    let docker = Docker::shared();
+    let name = docker.name("daemon-lost");
+    let home = tempfile::tempdir().unwrap();
+    let socket = home.path().join("docker.sock");
+    let lost = losing_an_answer(&docker, &socket);
+    let gateway = Start::new().flag("--docker-host", &format!("unix://{}", socket.display())).start();
+    gateway.connected();
+    gateway.create(&name, CONFORM, json!({})).refused(503, "unavailable", "Docker");
+    assert_eq!(gateway.names(), [] as [&str; 0]);
+    assert_eq!(lost.recv_timeout(wait::LIMIT).unwrap(), "HTTP/1.1 201", "there is a service");
+    wait::until("it is removed", || !docker.has_service(&name));
+    gateway.conform(&name, "/conform word second", json!({}));
+    gateway.invoke(&name, "").says(200, "second\n");
+}
+
 #[test]
 fn a_docker_that_is_not_in_swarm_mode_is_told_what_to_type() {
     let docker = Docker::own();
@@ -101,7 +160,7 @@ fn a_daemon_killed_during_a_deployment_leaves_the_replicas_serving() {
     gateway.scale("served", 2);
     gateway.has_replicas("served", 2);
     let served = under_load(&gateway, "served", 4, || {
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let deploying = scope
                 .spawn(|| gateway.create("during", CONFORM, json!({"envProcess": "/conform word during"})));
             docker.kill();
