@@ -11,6 +11,8 @@ use crate::support::{Gateway, Wire, wait};
 
 /// Clients at a time.
 pub(super) const CLIENTS: usize = 8;
+/// A client that was told that there is no Docker tries again a little later.
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 /// Most failures that are kept: more tell nothing new.
 const MAX_FAILURES: usize = 50;
 
@@ -19,7 +21,10 @@ const MAX_FAILURES: usize = 50;
 pub(super) struct Served {
     pub(super) count: usize,
     pub(super) answers: BTreeSet<String>,
+    /// All but those in `unavailable`.
     pub(super) failures: Vec<Failure>,
+    /// Requests that were told at once that there is no Docker and no replica (503).
+    pub(super) unavailable: usize,
     /// The longest time that a request took.
     pub(super) slowest: Duration,
 }
@@ -36,7 +41,11 @@ pub(super) struct Failure {
 impl Served {
     #[track_caller]
     pub(super) fn without_failures(&self) {
-        assert!(self.failures.is_empty(), "of {}: {:#?}", self.count, self.failures);
+        let Self { count, failures, unavailable, .. } = self;
+        assert!(
+            failures.is_empty() && *unavailable == 0,
+            "of {count}: {unavailable} unavailable, {failures:#?}"
+        );
     }
 }
 
@@ -53,6 +62,12 @@ pub(super) fn under_load<T>(gateway: &Gateway, name: &str, work: impl FnOnce() -
             match outcome {
                 Ok((200, text)) => {
                     seen.answers.insert(text.trim().to_owned());
+                }
+                Ok((503, text)) if text.contains("\"unavailable\"") => {
+                    seen.unavailable += 1;
+                    drop(seen);
+                    wait::pause(BETWEEN_TRIES);
+                    continue;
                 }
                 _ if seen.failures.len() >= MAX_FAILURES => {}
                 failed => {

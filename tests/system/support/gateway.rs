@@ -172,9 +172,10 @@ impl Gateway {
         Start::new().start()
     }
 
-    /// One that was not started here; `logs` prints what it logs for as long as this is not dropped.
+    /// One that was not started here, and tells no metrics; `logs` prints what it logs until this is dropped.
     #[track_caller]
-    pub(crate) fn elsewhere(address: SocketAddr, metrics_address: SocketAddr, logs: &mut Command) -> Self {
+    pub(crate) fn elsewhere(address: SocketAddr, logs: &mut Command) -> Self {
+        let metrics_address = SocketAddr::from(([127, 0, 0, 1], 0));
         let start = Start::new();
         let log = start.home.path().join("gateway.log");
         let (stdout, stderr) =

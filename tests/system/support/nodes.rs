@@ -16,8 +16,6 @@ use super::{Gateway, Start, wait};
 pub(crate) const BRAMBLE: &str = "bramble/bramble:latest";
 /// The nodes: the first is the manager.
 pub(crate) const NODES: [u8; 3] = [1, 2, 3];
-/// The service of a gateway in a container.
-const SERVICE: &str = "gateway";
 
 /// Three nodes with the images, and the test's thread on the first one's network: what it starts, and the
 /// threads it makes, are there too. Dropping it removes all, also when the test failed.
@@ -107,42 +105,20 @@ impl Nodes {
         gateway
     }
 
-    /// A gateway that runs on node 1 as a container on the functions' network, with an agent on every node.
+    /// A gateway in a container on the functions' network, with an agent on every node: `deploy/stack.yml`.
     #[track_caller]
-    pub(crate) fn container(&self) -> Gateway {
-        self.docker(
-            1,
-            &[
-                "service",
-                "create",
-                "--detach",
-                "--name",
-                SERVICE,
-                "--no-resolve-image",
-                "--constraint",
-                "node.role==manager",
-                "--network",
-                "functions",
-                "--endpoint-mode",
-                "dnsrr",
-                "--publish",
-                "mode=host,target=8080,published=8080",
-                "--publish",
-                "mode=host,target=8082,published=8082",
-                "--mount",
-                "type=bind,source=/var/run/docker.sock,target=/var/run/docker.sock",
-                BRAMBLE,
-                "gateway",
-                "--listen=0.0.0.0:8080",
-                "--metrics-listen=0.0.0.0:8082",
-                "--docker-host=unix:///var/run/docker.sock",
-                &format!("--agent-image={BRAMBLE}"),
-            ],
-        );
+    pub(crate) fn stack(&self) -> Gateway {
+        // The stack makes its own, for which the daemon needs a moment after the end of another.
+        self.docker(1, &["network", "rm", "functions"]);
+        let id = self.docker(1, &["image", "inspect", "--format", "{{.Id}}", BRAMBLE]);
+        let file = script_path().with_file_name("../deploy/stack.yml");
+        let mut deploy = Command::new("docker");
+        deploy.arg("-H").arg(self.host(1)).args(["stack", "deploy", "--resolve-image", "never"]);
+        deploy.arg("--compose-file").arg(file).arg("bramble").env("BRAMBLE_IMAGE", id);
+        wait::until("the stack is deployed", || deploy.output().unwrap().status.success());
         let mut logs = Command::new("docker");
-        logs.arg("-H").arg(self.host(1)).args(["service", "logs", "--raw", "--follow", SERVICE]);
-        let at = |port| SocketAddr::from(([192, 168, 99, 11], port));
-        let gateway = Gateway::elsewhere(at(8080), at(8082), &mut logs);
+        logs.arg("-H").arg(self.host(1)).args(["service", "logs", "--raw", "--follow", "bramble_gateway"]);
+        let gateway = Gateway::elsewhere(SocketAddr::from(([127, 0, 0, 1], 8080)), &mut logs);
         let ready = || gateway.try_send(gateway.request("GET", "/readyz"), b"");
         wait::until("the gateway is ready", || ready().is_ok_and(|answer| answer.status == 200));
         gateway.connected();
@@ -168,6 +144,11 @@ impl Drop for Nodes {
     fn drop(&mut self) {
         // A thread that stays there would keep the network.
         enter(&self.home);
+        // What is paused does not end.
+        for node in NODES {
+            let all = r#"timeout 10 docker -H "$0" ps -q -f status=paused | xargs -r timeout 10 docker -H "$0" unpause"#;
+            let _ = Command::new("sh").args(["-c", all, &self.host(node)]).output();
+        }
         let output = self.command(&["down"]).output().unwrap();
         let left = self.dir.exists();
         if !std::thread::panicking() {
