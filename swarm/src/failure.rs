@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use bramble_provider::LogStream;
 
+use crate::FUNCTION_LABEL;
 use crate::core::Core;
-use crate::docker::RawTask;
+use crate::docker::TaskState;
 use crate::function::Function;
 use crate::logs::ContainerLogs;
 
@@ -44,11 +45,8 @@ impl Core {
         let status = self.find(&function).await.ok().flatten().and_then(|service| service.update_status);
         let message = status.and_then(|status| status.message).unwrap_or_default();
         // "update rolled back due to failure or early termination of task ID"
-        let failed = message.split_once(" of task ").map(|(_, task)| task.trim().to_owned());
-        let cause = match failed {
-            Some(task) => self.cause_of(&function, &task).await,
-            None => None,
-        };
+        let named = message.split_once(" of task ").map(|(_, task)| task.trim());
+        let cause = self.cause_of(&function, named).await;
         if let Some(cause) = cause {
             function.rolled_back(format!(
                 "the update was rolled back, the revision before it goes on: a replica failed: {cause}"
@@ -59,10 +57,15 @@ impl Core {
         self.set_replicas_later(&function);
     }
 
-    async fn cause_of(&self, function: &Function, task: &str) -> Option<String> {
-        let tasks = self.docker.tasks(&[("id", task)]).await.ok()?;
-        let problem = tasks.first().and_then(RawTask::problem)?.to_owned();
-        Some(with_words(&problem, self.last_words(function, task).await))
+    /// Why a task failed; unless it is named, the last of the function's that did.
+    async fn cause_of(&self, function: &Function, named: Option<&str>) -> Option<String> {
+        let label = format!("{FUNCTION_LABEL}={}", function.name);
+        let filter = named.map_or(("label", &*label), |task| ("id", task));
+        let tasks = self.docker.tasks(&[filter]).await.ok()?;
+        let failed = tasks.iter().filter(|task| task.state() == TaskState::Over);
+        let (task, problem) =
+            failed.filter_map(|task| Some((task, task.problem()?))).max_by_key(|(task, _)| task.since())?;
+        Some(with_words(problem, self.last_words(function, &task.id).await))
     }
 
     /// The last line that a task wrote.

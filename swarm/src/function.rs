@@ -171,8 +171,11 @@ impl Function {
 
     /// The Swarm went back to the revision before the one that is wanted.
     pub(crate) fn rolled_back(&self, reason: String) {
-        tracing::warn!(function = %self.name, reason, "an update was rolled back");
-        *self.rollback.lock() = Some(reason);
+        let before = self.rollback.lock().replace(reason.clone());
+        // It is told when the rollback begins and when it ends.
+        if before.as_ref() != Some(&reason) {
+            tracing::warn!(function = %self.name, reason, "an update was rolled back");
+        }
     }
 
     /// As [`Self::rolled_back`], where nobody says why.

@@ -135,7 +135,7 @@ impl Scale for SwarmProvider {
     async fn scale(&self, name: &FunctionName, desired: u32) -> Result<(), ProviderError> {
         let function = self.core.function(name)?;
         self.core.available().await?;
-        match self.core.set_replicas(&function, desired).await {
+        match Box::pin(self.core.set_replicas(&function, desired)).await {
             // Somebody removed the service.
             Err(ProviderError::UnknownFunction(_)) => {
                 let wanted = Wanted { desired, ..function.wanted.lock().clone() };
