@@ -144,6 +144,7 @@ dockerd_cut_power() {
     strays=$(strays_of "$dir")
     dockerd_kill "$dir"
     for pid in $(processes_below "$dir"); do kill -9 "$pid" 2>/dev/null || true; done
+    thaw "$cgroup"
     for pid in $(cgroup_processes "$cgroup"); do kill -9 "$pid" 2>/dev/null || true; done
     await 10 no_processes "$dir" "$cgroup" || die "processes of $dir do not end"
     { awk -v dir="$dir/" 'index($2, dir) == 1 { print $2 }' /proc/self/mounts | sort -r; } |
@@ -175,6 +176,18 @@ strays_of() {
 # containerd and its shims name the daemon's directory on their command lines. The search must not.
 processes_below() {
     grep -lsF -f <(printf '%s\n' "$1/exec/") /proc/[0-9]*/cmdline | cut -d/ -f3 || true
+}
+
+# A paused container does not end by a signal. Version 1 of cgroups has freezer.state, 2 cgroup.freeze.
+thaw() {
+    local file
+    find /sys/fs/cgroup -path "*/$1/*" \( -name freezer.state -o -name cgroup.freeze \) 2>/dev/null |
+        while read -r file; do
+            case $file in
+            *freezer.state) echo THAWED >"$file" 2>/dev/null || true ;;
+            *) echo 0 >"$file" 2>/dev/null || true ;;
+            esac
+        done
 }
 
 cgroup_processes() {
