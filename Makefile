@@ -18,7 +18,7 @@ export BRAMBLE_GIT_SUBJECT := $(shell git log -1 --format=%s 2>/dev/null | tr -d
 # The images that the tests deploy, where there is a Docker to test with.
 TEST_IMAGES := [ -z "$${BRAMBLE_TEST_DOCKER:-}" ] || DOCKER_HOST=$$BRAMBLE_TEST_DOCKER scripts/images.sh
 # A fresh machine gets cargo in its home, which this shell does not know yet.
-export PATH := $(HOME)/.cargo/bin:$(PATH)
+export PATH := $(HOME)/.cargo/bin:$(PATH):$(CACHE)/tools/usr/bin
 
 help: ## list what can be made
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -196,7 +196,7 @@ cgroup_processes() {
 
 no_processes() { [ -z "$(processes_below "$1")$(cgroup_processes "$2")" ]; }
 # A process that its parent has not asked for yet is gone too.
-gone() { ! grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"; }
+gone() { ! grep -qs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$1/status"; }
 
 # await SECONDS COMMAND...: until the command succeeds, or false after that time.
 await() {

@@ -18,6 +18,7 @@ packages() {
     have curl || missing+=(curl ca-certificates)
     if [ "$want" = test ]; then
         have python3 || missing+=(python3)
+        have openssl || missing+=(openssl)
     fi
     [ ${#missing[@]} -eq 0 ] && return
     install_packages "${missing[@]}"
@@ -82,9 +83,27 @@ nextest() {
     cargo install --quiet --locked cargo-nextest
 }
 
+# A registry for the tests of private images. Not installed: the package would start a server.
+registry() {
+    local tools=${XDG_CACHE_HOME:-$HOME/.cache}/bramble/tools work
+    have docker-registry || [ -x "$tools/usr/bin/docker-registry" ] && return
+    have apt-get || { say "please install docker-registry with your system's package manager"; exit 1; }
+    say "fetching docker-registry for the tests"
+    work=$(mktemp -d)
+    (
+        cd "$work"
+        chmod 755 .
+        apt-get download -qq docker-registry >/dev/null
+        mkdir -p "$tools"
+        dpkg-deb -x docker-registry_*.deb "$tools"
+    )
+    rm -rf "$work"
+}
+
 packages
 rust
 wasm_linker
 if [ "$want" = test ]; then
+    registry
     nextest
 fi

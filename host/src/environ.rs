@@ -2,6 +2,8 @@
 //!
 //! Built only when a guest asks: most never look at a request's headers.
 
+use std::borrow::Cow;
+
 use bramble_provider::Invocation;
 use bramble_provider::invoke::{CALL_ID, START_TIME};
 use http::HeaderMap;
@@ -41,12 +43,30 @@ impl Strings {
     }
 }
 
+/// `%2F` and the like as what they stand for, as the watchdogs give a path; what is no such code stays.
+fn percent_decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let hex = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let (mut decoded, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let [byte, tail @ ..] = rest {
+        let code = match (byte, tail) {
+            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low),
+            _ => None,
+        };
+        decoded.push(code.unwrap_or(*byte));
+        rest = if code.is_some() { &tail[2..] } else { tail };
+    }
+    Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
+}
+
 /// Adds the variables of one request to a function's own.
 pub(crate) fn with_request<B>(own: &Strings, invocation: &Invocation<B>) -> Strings {
     let mut strings = own.clone();
     let request = &invocation.request;
     strings.push(&["Http_Method=", request.method.as_str()]);
-    strings.push(&["Http_Path=", invocation.path()]);
+    strings.push(&["Http_Path=", &percent_decoded(invocation.path())]);
     if let Some(query) = invocation.query().filter(|query| !query.is_empty()) {
         strings.push(&["Http_Query=", query]);
     }
@@ -128,6 +148,13 @@ mod tests {
         assert_eq!(get("Http_X_Start_Time"), Some("0"));
         assert_eq!(get("Http_X_Forwarded_For"), Some("127.0.0.1:4711"));
         assert_eq!(get("Http_X_Forwarded_Host"), Some("pi:8080"));
+    }
+
+    #[test]
+    fn the_path_is_decoded_as_watchdogs_do() {
+        for (path, decoded) in [("/a%20b", "/a b"), ("/%", "/%"), ("/%zz%2f", "/%zz/"), ("/%ff", "/\u{fffd}")] {
+            assert_eq!(percent_decoded(path), decoded);
+        }
     }
 
     #[test]
