@@ -152,7 +152,8 @@ mod tests {
 
     #[test]
     fn the_path_is_decoded_as_watchdogs_do() {
-        for (path, decoded) in [("/a%20b", "/a b"), ("/%", "/%"), ("/%zz%2f", "/%zz/"), ("/%ff", "/\u{fffd}")] {
+        for (path, decoded) in [("/a%20b", "/a b"), ("/%", "/%"), ("/%zz%2f", "/%zz/"), ("/%ff", "/\u{fffd}")]
+        {
             assert_eq!(percent_decoded(path), decoded);
         }
     }
