@@ -35,6 +35,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// Longest wait for the first word on whether Docker is there: a gateway that starts is not without it.
 const FIRST_WORD: Duration = Duration::from_secs(3);
+/// How long after our own pausing or unpausing Docker's events may tell of what was before.
+const UNSURE_FOR: Duration = Duration::from_secs(5);
 /// When a client may ask again while Docker is away.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -298,16 +300,22 @@ impl Core {
     }
 
     async fn pause(&self, replica: &Replica) -> Result<(), DockerError> {
+        replica.touch();
         self.set_paused(&replica.container, true);
         let done = if self.is_own(&replica.node) {
             self.docker.change(self.docker.client().pause_container(&replica.container)).await
         } else {
             self.agents.pause(&replica.node, &replica.container).await
         };
-        self.undo_unless(done, &replica.container, false)
+        match done {
+            // Somebody else was first.
+            Err(DockerError::Refused { message, .. }) if message.contains("is already paused") => Ok(()),
+            done => self.undo_unless(done, &replica.container, false),
+        }
     }
 
     async fn unpause(&self, replica: &Replica) -> Result<(), DockerError> {
+        replica.touch();
         self.set_paused(&replica.container, false);
         let done = if self.is_own(&replica.node) {
             self.docker.change(self.docker.client().unpause_container(&replica.container)).await
@@ -356,9 +364,36 @@ impl Core {
     }
 
     /// Somebody paused or unpaused a container of this function, perhaps we.
-    pub(crate) fn saw_paused(self: &Arc<Self>, function: &Function, container: &str, paused: bool) {
-        self.set_paused(&container.into(), paused);
-        let Some(replica) = function.replica_of(container) else { return };
+    ///
+    /// What is told soon after our own doing may be of the time before it: then Docker is asked how it
+    /// is now, or, of another node, nothing is believed.
+    pub(crate) fn saw_paused(self: &Arc<Self>, function: &Arc<Function>, container: &str, paused: bool) {
+        let Some(replica) = function.replica_of(container) else {
+            self.set_paused(&container.into(), paused);
+            return;
+        };
+        let news = if paused { Phase::Ready } else { Phase::Frozen };
+        if replica.phase() != news {
+            return;
+        }
+        let touched = replica.touched();
+        if touched.is_none_or(|touched| touched.elapsed() > UNSURE_FOR) {
+            self.believe_paused(function, &replica, paused);
+        } else if self.is_own(&replica.node) {
+            let (core, function) = (Arc::clone(self), Arc::clone(function));
+            tokio::spawn(async move {
+                let asked = core.docker.client().inspect_container(&replica.container, None);
+                let Ok(found) = core.docker.ask(asked).await else { return };
+                let paused = found.state.and_then(|state| state.paused).unwrap_or_default();
+                if replica.touched() == touched {
+                    core.believe_paused(&function, &replica, paused);
+                }
+            });
+        }
+    }
+
+    fn believe_paused(&self, function: &Function, replica: &Replica, paused: bool) {
+        self.set_paused(&replica.container, paused);
         let changed = match paused {
             true => replica.advance(Phase::Ready, Phase::Frozen),
             false => replica.advance(Phase::Frozen, Phase::Ready),

@@ -54,6 +54,7 @@ pub(crate) struct Replica {
     phase: AtomicU8,
     load: AtomicU32,
     leaving_since: Mutex<Option<Instant>>,
+    touched: Mutex<Option<Instant>>,
     /// Of its node; a child, so that requests on replicas of one node share nothing.
     loss: CancellationToken,
 }
@@ -78,6 +79,7 @@ impl Replica {
             phase: AtomicU8::new(phase as u8),
             load: AtomicU32::new(0),
             leaving_since: Mutex::new(None),
+            touched: Mutex::new(None),
             loss,
         }
     }
@@ -103,6 +105,16 @@ impl Replica {
     /// Moves from one phase to another; false when it was in a third.
     pub(crate) fn advance(&self, from: Phase, to: Phase) -> bool {
         self.phase.compare_exchange(from as u8, to as u8, SeqCst, SeqCst).is_ok()
+    }
+
+    /// We are about to pause or unpause it.
+    pub(crate) fn touch(&self) {
+        *self.touched.lock() = Some(Instant::now());
+    }
+
+    /// When we last began to pause or unpause it.
+    pub(crate) fn touched(&self) -> Option<Instant> {
+        *self.touched.lock()
     }
 
     /// Begins to freeze it: only when it is ready and nothing runs on it.

@@ -71,7 +71,7 @@ async fn containers_are_unavailable_and_leave_nothing() {
     let server = Server::start().await;
     let answer = server.json("POST", FUNCTIONS, json!({"service": "figlet", "image": "figlet:latest"})).await;
     assert_ne!(answer.header("retry-after"), "");
-    answer.refused(503, "unavailable", "docker swarm");
+    answer.refused(503, "unavailable", "there is no Docker at");
     server.get("/system/function/figlet").await.expect(404);
 }
 
