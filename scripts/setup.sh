@@ -83,6 +83,17 @@ nextest() {
     cargo install --quiet --locked cargo-nextest
 }
 
+# A toolchain may have come without what checks the style.
+style() {
+    cargo fmt --version >/dev/null 2>&1 && return
+    if have rustup; then
+        say "installing rustfmt and clippy with rustup"
+        rustup component add rustfmt clippy >&2
+    elif rustc --version --verbose | grep -q Debian || [ "$(command -v rustc)" = /usr/bin/rustc ]; then
+        install_packages rustfmt-web
+    fi
+}
+
 # A registry for the tests of private images. Not installed: the package would start a server.
 registry() {
     local tools=${XDG_CACHE_HOME:-$HOME/.cache}/bramble/tools work
@@ -93,7 +104,7 @@ registry() {
     (
         cd "$work"
         chmod 755 .
-        apt-get download -qq docker-registry >/dev/null
+        apt-get download -qq -o APT::Sandbox::User=root docker-registry >/dev/null
         mkdir -p "$tools"
         dpkg-deb -x docker-registry_*.deb "$tools"
     )
@@ -104,6 +115,7 @@ packages
 rust
 wasm_linker
 if [ "$want" = test ]; then
+    style
     registry
     nextest
 fi
