@@ -4,15 +4,17 @@
 #     examples/build.sh [OUTDIR] [--all]
 #
 # OUTDIR is ${XDG_CACHE_HOME:-~/.cache}/bramble/examples unless given. The functions in Rust are always
-# built. Those in C and Go are built where their compilers are (clang-19 or clang with a sysroot for
-# WASI; go 1.21 or later). With --all the compilers are fetched: Debian's clang-19 by apt-get, when we
-# are root, and Go by pip into the cache.
+# built, and where there is their linker (wasm-component-ld; rustup's toolchains have it) as components
+# too. Those in C and Go are built where their compilers are (clang-19 or clang with a sysroot for
+# WASI; go 1.21 or later). With --all these are fetched: the linker by cargo and Go by pip into the
+# cache, Debian's clang-19 by apt-get, when we are root.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/bramble
 out=$cache/examples
 fetch_compilers=
+component_ld_version=0.5.31
 target=wasm32-wasip1
 
 # A caller's cargo settings are for the caller's build.
@@ -81,16 +83,15 @@ build_components() {
     local linker wasm_ld
     linker=$(component_linker)
     if [ -z "$linker" ]; then
-        say "skipping the components: no wasm-component-ld, which toolchains of rustup have"
+        say "skipping the components: no wasm-component-ld, which toolchains of rustup have; --all builds one"
         return
     fi
-    wasm_ld=${linker%/*}/gcc-ld/wasm-ld
+    wasm_ld=$(component_wasm_ld "$linker")
     component() {
         CARGO_TARGET_WASM32_WASIP1_LINKER=$linker cargo rustc --quiet --locked --release \
             --target "$target" --target-dir "$build/components" --package "$1" -- \
             -C link-arg=--wasi-adapter="$2" ${wasm_ld:+-C link-arg=--wasm-ld-path="$wasm_ld"}
     }
-    [ -x "$wasm_ld" ] || wasm_ld=
     component wordcount command
     install_wasm "$build/components/$target/release/wordcount.wasm" wordcount-component
     component http-hello proxy
@@ -98,7 +99,7 @@ build_components() {
 }
 
 component_linker() {
-    local rustc sysroot host
+    local rustc sysroot host linker
     for rustc in "$RUSTC" rustc; do
         sysroot=$("$rustc" --print sysroot 2>/dev/null) || continue
         host=$("$rustc" -vV | sed -n 's/^host: //p')
@@ -107,7 +108,25 @@ component_linker() {
             return
         fi
     done
-    command -v wasm-component-ld || true
+    command -v wasm-component-ld && return
+    linker=$cache/tools/bin/wasm-component-ld
+    if [ "$fetch_compilers" ] && [ ! -x "$linker" ]; then
+        say "building wasm-component-ld $component_ld_version: some minutes"
+        env -u RUSTC cargo install --quiet --locked --root "$cache/tools" --version "$component_ld_version" \
+            --target-dir "$build/tools" wasm-component-ld >"$build/component-ld.log" 2>&1 ||
+            tail -n 5 "$build/component-ld.log" >&2
+        rm -rf "$build/tools"
+    fi
+    [ ! -x "$linker" ] || echo "$linker"
+}
+
+# What that linker $1 calls to link the module: it knows only the name wasm-ld, which need not be there.
+component_wasm_ld() {
+    local lld
+    for lld in "${1%/*}/gcc-ld/wasm-ld" "$(command -v wasm-ld)" "$(command -v wasm-ld-22)" \
+        "$(command -v wasm-ld-19)" "$(command -v wasm-ld-16)"; do
+        [ ! -x "$lld" ] || { echo "$lld" && return; }
+    done
 }
 
 build_c() {

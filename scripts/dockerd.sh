@@ -30,6 +30,7 @@ install_docker() {
     local missing=()
     have dockerd || missing+=(docker.io)
     have iptables || missing+=(iptables)
+    have ps || missing+=(procps) # what `docker top` calls
     have ip || missing+=(iproute2)
     have nsenter && have unshare && have flock || missing+=(util-linux)
     if [ ${#missing[@]} -gt 0 ]; then
@@ -128,12 +129,14 @@ dockerd_start() {
     done
 }
 
-# dockerd_kill DIR: ends the daemon at once. Its containerd ends with it, its containers go on.
+# dockerd_kill DIR: ends the daemon at once. Its containerd ends with it, its containers go on. The next
+# daemon would take a containerd that nobody has asked how it ended for one that runs.
 dockerd_kill() {
-    local pid
+    local pid containerd=$1/exec/containerd/containerd.pid
     pid=$(dockerd_pid "$1") || return 0
     kill -9 "$pid" && await 10 gone "$pid" || die "dockerd $pid does not end"
-    rm -f "$1/pid"
+    pid=$(cat "$containerd" 2>/dev/null) && { await 10 gone "$pid" || die "containerd $pid does not end"; }
+    rm -f "$1/pid" "$containerd"
 }
 
 # dockerd_cut_power DIR: ends at once all that runs in the daemon's name, and the network namespace with

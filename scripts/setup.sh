@@ -18,6 +18,8 @@ packages() {
     have curl || missing+=(curl ca-certificates)
     if [ "$want" = test ]; then
         have python3 || missing+=(python3)
+        # Go, for one sample, comes from there.
+        have go || python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
         have openssl || missing+=(openssl)
     fi
     [ ${#missing[@]} -eq 0 ] && return

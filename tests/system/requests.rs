@@ -39,7 +39,7 @@ fn cgi(block: &str) -> Gateway {
 #[test]
 fn a_function_sees_method_path_query_and_its_own_variables() {
     let answer = gateway().get("/function/env/a/b%20c?x=1&y=%2F");
-    let lines = ["Http_Method=GET", "Http_Path=/a/b%20c", "Http_Query=x=1&y=%2F", "OWN=value"];
+    let lines = ["Http_Method=GET", "Http_Path=/a/b c", "Http_Query=x=1&y=%2F", "OWN=value"];
     tells(answer, &lines);
 }
 
