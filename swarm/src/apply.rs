@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bollard::models::{Service, ServiceUpdateStatusStateEnum};
+use bollard::models::{Service, ServiceUpdateStatusStateEnum as UpdateState};
 use bollard::query_parameters::{InspectServiceOptions, UpdateServiceOptionsBuilder};
-use bramble_provider::{Code, FunctionName, ProviderError};
-
+use bramble_provider::{Code, FunctionName, FunctionSpec, ProviderError};
 use futures_util::future::BoxFuture;
 
 use crate::FUNCTION_LABEL;
@@ -19,7 +18,7 @@ use crate::docker::DockerError;
 use crate::function::{Function, Wanted};
 use crate::image::{self, Pinned};
 use crate::secret;
-use crate::service::{self, Parts, SPEC_LABEL};
+use crate::service::{self, Parts, REFUSED_LABEL, SPEC_LABEL};
 
 /// Most tries when the service changes under our hands. The Swarm itself writes to it after a change.
 const MAX_TRIES: u32 = 10;
@@ -67,13 +66,21 @@ impl Core {
             Code::Image(image) | Code::Hybrid { image, .. } => image,
             Code::Module(_) => return Err(invalid("image", "is a wasm module, not an image".to_owned())),
         };
+        let found = match choice {
+            Image::AsItIs => self.find(function).await?,
+            Image::Latest => None,
+        };
         let secrets = secret::find(&self.docker, spec).await?;
-        if let Image::AsItIs = choice
-            && let Some(found) = self.find(function).await?
+        if let Some(found) = found
             && let Some(reference) = image_of(&found)
         {
             let parts = Parts { image: reference, secrets: &secrets, network: self.network_name() };
-            if label(&found, SPEC_LABEL) == Some(&service::fingerprint(spec, &parts)) {
+            let is_same = label(&found, SPEC_LABEL) == Some(&service::fingerprint(spec, &parts));
+            let was_refused = !is_same && was_rolled_back(&found, spec);
+            if was_refused {
+                function.trouble.rolled_back_somehow();
+            }
+            if is_same || was_refused {
                 return self.set_found_replicas(function, wanted.desired, Some(found)).await;
             }
         }
@@ -81,19 +88,30 @@ impl Core {
         let parts = Parts { image: &reference, secrets: &secrets, network: self.network_name() };
         let next = service::service(spec, wanted.desired, &parts)?;
         let fingerprint = service::fingerprint(spec, &parts);
+        let mut went_back = false;
         for _ in 0..MAX_TRIES {
             let done = match self.find(function).await? {
                 None => {
                     let created =
                         Box::pin(self.docker.client().create_service(next.clone(), credentials.clone()));
-                    self.docker.change(created).await.map(drop)
+                    let created = self.docker.change(created).await;
+                    created.map(|created| function.runs_as(&created.id.unwrap_or_default()))
                 }
                 Some(found) if label(&found, SPEC_LABEL) == Some(&fingerprint) => {
-                    function.forget_rollback();
+                    function.trouble.forget_rollback();
                     if replicas(&found) == Some(wanted.desired.into()) {
                         return Ok(());
                     }
-                    self.write_replicas(&function.service, found, wanted.desired).await
+                    self.write_replicas(function, found, wanted.desired).await
+                }
+                // The Swarm can go back by one write only. The revision of that write is not known to
+                // work yet, so the one before it is put back to be what the next can go back to.
+                Some(found) if is_unproven(function, &found) && !went_back => {
+                    went_back = true;
+                    match self.write_previous(function, &found, wanted.desired, None).await {
+                        Ok(_) => continue,
+                        Err(error) => Err(error),
+                    }
                 }
                 Some(found) => {
                     let options = UpdateServiceOptionsBuilder::default().version(version(&found)).build();
@@ -103,7 +121,7 @@ impl Core {
                         options,
                         credentials.clone(),
                     ));
-                    function.begin_update();
+                    function.trouble.begin_update();
                     self.docker.change(updated).await.map(drop)
                 }
             };
@@ -130,7 +148,7 @@ impl Core {
         let found = self.existing(function).await?;
         // The Swarm remembers one spec, the one before the last change, and goes back to that when an
         // update fails. A change of the number now would make it forget the revision that works.
-        if desired > 0 && replicas(&found).is_some_and(|now| now > 0) && is_updating(&found) {
+        if desired > 0 && replicas(&found).is_some_and(|now| now > 0) && is_updating(function, &found) {
             self.set_replicas_later(function);
             return Ok(());
         }
@@ -149,7 +167,7 @@ impl Core {
             while Instant::now() < until {
                 tokio::time::sleep(UPDATE_LOOK).await;
                 match core.existing(&function).await {
-                    Ok(found) if is_updating(&found) => {}
+                    Ok(found) if is_updating(&function, &found) => {}
                     _ => break,
                 }
             }
@@ -176,7 +194,7 @@ impl Core {
             if replicas(&found) == Some(desired.into()) {
                 return Ok(());
             }
-            match self.write_replicas(&function.service, found, desired).await {
+            match self.write_replicas(function, found, desired).await {
                 Ok(()) => return Ok(()),
                 Err(DockerError::OutOfSequence(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -229,7 +247,10 @@ impl Core {
         let inspected =
             self.docker.client().inspect_service(&function.service, None::<InspectServiceOptions>);
         match self.docker.ask(inspected).await {
-            Ok(found) if label(&found, FUNCTION_LABEL) == Some(function.name.as_str()) => Ok(Some(found)),
+            Ok(found) if label(&found, FUNCTION_LABEL) == Some(function.name.as_str()) => {
+                function.runs_as(found.id.as_deref().unwrap_or_default());
+                Ok(Some(found))
+            }
             Ok(_) => Err(invalid(
                 "service",
                 format!(
@@ -248,12 +269,61 @@ impl Core {
         found.ok_or_else(|| ProviderError::UnknownFunction(function.name.clone()))
     }
 
-    async fn write_replicas(&self, service: &str, found: Service, desired: u32) -> Result<(), DockerError> {
+    /// Makes a service run the revision before the last one again, and not the wanted one, even after a
+    /// restart; false when that is not known any more. The caller is its only writer.
+    ///
+    /// # Errors
+    /// [`ProviderError::Unavailable`], [`ProviderError::UnknownFunction`] when the service is gone.
+    pub(crate) async fn go_back(&self, function: &Function, desired: u32) -> Result<bool, ProviderError> {
+        let found = self.existing(function).await?;
+        let refused = service::revision(&function.wanted.lock().spec);
+        Ok(self.write_previous(function, &found, desired, Some(refused)).await?)
+    }
+
+    async fn write_previous(
+        &self,
+        function: &Function,
+        found: &Service,
+        desired: u32,
+        refused: Option<String>,
+    ) -> Result<bool, DockerError> {
+        let service = &function.service;
+        let Some(mut previous) = self.docker.previous_spec(service).await? else { return Ok(false) };
+        let labels = previous.labels.get_or_insert_default();
+        // Perhaps only the number of replicas was another.
+        if labels.get(SPEC_LABEL).map(String::as_str) == label(found, SPEC_LABEL) {
+            return Ok(false);
+        }
+        match refused {
+            Some(revision) => labels.insert(REFUSED_LABEL.to_owned(), revision),
+            None => labels.remove(REFUSED_LABEL),
+        };
+        previous.mode = Some(service::replicated(desired));
+        let options = UpdateServiceOptionsBuilder::default().version(version(found)).build();
+        let written = Box::pin(self.docker.client().update_service(service, previous, options, None));
+        self.docker.change(written).await.map(|_| true)
+    }
+
+    async fn write_replicas(
+        &self,
+        function: &Function,
+        found: Service,
+        desired: u32,
+    ) -> Result<(), DockerError> {
+        let service = &function.service;
         let options = UpdateServiceOptionsBuilder::default().version(version(&found)).build();
         let Some(mut spec) = found.spec else {
             return Err(DockerError::Unreachable(format!("Docker told nothing of service {service}")));
         };
         spec.mode = Some(service::replicated(desired));
+        // With this write the Swarm forgets that it went back.
+        let labels = spec.labels.get_or_insert_default();
+        match function.trouble.rollback() {
+            Some(_) => {
+                labels.insert(REFUSED_LABEL.to_owned(), service::revision(&function.wanted.lock().spec))
+            }
+            None => labels.remove(REFUSED_LABEL),
+        };
         // Without credentials Swarm keeps those that the service was made with.
         let updated = Box::pin(self.docker.client().update_service(service, spec, options, None));
         self.docker.change(updated).await.map(drop)
@@ -285,10 +355,34 @@ fn image_of(service: &Service) -> Option<&str> {
     service.spec.as_ref()?.task_template.as_ref()?.container_spec.as_ref()?.image.as_deref()
 }
 
-fn is_updating(service: &Service) -> bool {
-    use ServiceUpdateStatusStateEnum as State;
-    let state = service.update_status.as_ref().and_then(|status| status.state);
-    matches!(state, Some(State::UPDATING | State::ROLLBACK_STARTED))
+/// What became of the last update.
+pub(crate) fn update_state(service: &Service) -> Option<UpdateState> {
+    service.update_status.as_ref()?.state
+}
+
+/// Whether the Swarm is replacing the revision that was written last by the one before, or that by it.
+fn is_updating(function: &Function, service: &Service) -> bool {
+    update_state(service) == Some(UpdateState::ROLLBACK_STARTED) || is_unproven(function, service)
+}
+
+/// Whether the revision that was written last is about to replace the one before.
+fn is_unproven(function: &Function, service: &Service) -> bool {
+    match update_state(service) {
+        Some(state) => state == UpdateState::UPDATING,
+        // The Swarm may not have begun.
+        None => function.trouble.is_updating(),
+    }
+}
+
+/// Whether the Swarm went back to the revision before.
+pub(crate) fn is_rolled_back(service: &Service) -> bool {
+    use UpdateState::{ROLLBACK_COMPLETED, ROLLBACK_PAUSED, ROLLBACK_STARTED};
+    matches!(update_state(service), Some(ROLLBACK_STARTED | ROLLBACK_COMPLETED | ROLLBACK_PAUSED))
+}
+
+/// Whether the revision that runs does so because the Swarm went back from `spec`.
+fn was_rolled_back(service: &Service, spec: &FunctionSpec) -> bool {
+    is_rolled_back(service) || label(service, REFUSED_LABEL) == Some(&service::revision(spec))
 }
 
 fn replicas(service: &Service) -> Option<i64> {

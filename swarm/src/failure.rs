@@ -1,11 +1,13 @@
 //! Why a replica failed, in words that help: what the Swarm says, and what the program said last.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use bollard::models::{Service, ServiceUpdateStatusStateEnum as UpdateState};
 use bramble_provider::LogStream;
 
 use crate::FUNCTION_LABEL;
+use crate::apply::{is_rolled_back, update_state};
 use crate::core::Core;
 use crate::docker::TaskState;
 use crate::function::Function;
@@ -13,6 +15,9 @@ use crate::logs::ContainerLogs;
 
 /// Longest wait for what a program said last. Whoever waits for the function waits for it too.
 const WORDS_DEADLINE: Duration = Duration::from_millis(500);
+/// After how many times the wait for a replica an update without one has failed, and between two looks.
+const JUDGED_AFTER_ACTIVATIONS: u32 = 2;
+const JUDGE_LOOK: Duration = Duration::from_secs(1);
 /// Most of it that is told.
 const MAX_WORDS_CHARS: usize = 300;
 
@@ -42,19 +47,53 @@ impl Core {
     /// Tells a function that the Swarm went back to the revision before, and why; its number of replicas
     /// is what is wanted all the same.
     pub(crate) async fn explain_rollback(self: Arc<Self>, function: Arc<Function>) {
-        let status = self.find(&function).await.ok().flatten().and_then(|service| service.update_status);
-        let message = status.and_then(|status| status.message).unwrap_or_default();
+        let found = self.find(&function).await.ok().flatten();
+        // Another update may have begun since.
+        let Some(found) = found.filter(went_back_or_stopped) else { return };
+        let message = found.update_status.and_then(|status| status.message).unwrap_or_default();
         // "update rolled back due to failure or early termination of task ID"
         let named = message.split_once(" of task ").map(|(_, task)| task.trim());
         let cause = self.cause_of(&function, named).await;
         if let Some(cause) = cause {
-            function.rolled_back(format!(
+            function.trouble.rolled_back(format!(
                 "the update was rolled back, the revision before it goes on: a replica failed: {cause}"
             ));
         } else {
-            function.rolled_back_somehow();
+            function.trouble.rolled_back_somehow();
         }
         self.set_replicas_later(&function);
+    }
+
+    /// Goes back from an update whose replicas run and take no requests: for the Swarm, what runs is well.
+    pub(crate) fn judge_update_later(self: &Arc<Self>, function: &Arc<Function>) {
+        let (core, function) = (Arc::clone(self), Arc::clone(function));
+        let update = function.trouble.update();
+        tokio::spawn(async move {
+            let patience = core.config.activation_timeout * JUDGED_AFTER_ACTIVATIONS;
+            let until = Instant::now() + patience;
+            while Instant::now() < until {
+                tokio::time::sleep(JUDGE_LOOK).await;
+                if function.trouble.update() != update {
+                    return;
+                }
+            }
+            let _alone = function.writing.lock().await;
+            let counts = function.counts();
+            if function.trouble.update() != update || counts.desired == 0 || counts.available > 0 {
+                return;
+            }
+            let Some(problem) = function.trouble.problem() else { return };
+            match core.go_back(&function, counts.desired).await {
+                Ok(false) => {}
+                Ok(true) => function.trouble.rolled_back(format!(
+                    "the update was rolled back, the revision before it goes on: after {} s {problem}",
+                    patience.as_secs(),
+                )),
+                Err(error) => {
+                    tracing::warn!(function = %function.name, %error, "cannot go back from an update");
+                }
+            }
+        });
     }
 
     /// Why a task failed; unless it is named, the last of the function's that did.
@@ -81,6 +120,10 @@ impl Core {
         };
         tokio::time::timeout(WORDS_DEADLINE, read).await.ok().flatten()
     }
+}
+
+fn went_back_or_stopped(service: &Service) -> bool {
+    is_rolled_back(service) || update_state(service) == Some(UpdateState::PAUSED)
 }
 
 fn with_words(problem: &str, words: Option<String>) -> String {

@@ -5,7 +5,9 @@
 //! The properties that must hold: a replica is in the list only after it answered a probe; whoever
 //! waits is told as soon as that changes, or as soon as it is known that it will not.
 
-use std::collections::{HashMap, VecDeque};
+mod trouble;
+
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -23,14 +25,10 @@ use crate::docker::{RawTask, TaskState};
 use crate::failure::Failure;
 use crate::replica::{Claim, Phase, Replica, pick};
 
+use trouble::Trouble;
+
 /// Most invocations of one function that wait for a replica.
 const MAX_QUEUED: u32 = 1_024;
-/// Tasks that are remembered as having been ready, or as having failed.
-const MAX_LAST_TASKS: usize = 64;
-/// How much older than an invocation a failure may be and still be what it is told.
-const RECENT: Duration = Duration::from_secs(3);
-/// How long an update keeps a failure from being what an invocation is told.
-const UPDATE_AT_MOST: Duration = Duration::from_secs(60);
 /// When a client may try again for what failed to start: the Swarm starts another task by then.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// When a client may try again for what is saturated.
@@ -49,19 +47,12 @@ pub(crate) struct Function {
     pub(crate) queued: AtomicU32,
     /// Whether the number of replicas is to be set when an update ends.
     pub(crate) counting: AtomicBool,
+    pub(crate) trouble: Trouble,
+    /// Its service's id. Tasks of a service that had the name before are not its own.
+    service_id: Mutex<Option<String>>,
     tasks: Mutex<HashMap<Arc<str>, Task>>,
     replicas: ArcSwap<Vec<Arc<Replica>>>,
-    /// The last tasks that were ready once: their end is no failure to start.
-    served: Mutex<LastTasks>,
-    /// The last tasks that failed: each is told of once.
-    failed: Mutex<LastTasks>,
     changed: Notify,
-    problem: Mutex<Option<Problem>>,
-    /// Since when the Swarm has been replacing one revision by another, in which it ends the old
-    /// replicas as soon as the new ones run, ready or not; and goes back when they fail.
-    updating: Mutex<Option<Instant>>,
-    /// Why the Swarm went back to the revision before the one that is wanted.
-    rollback: Mutex<Option<String>>,
     removed: AtomicBool,
 }
 
@@ -107,18 +98,10 @@ pub(crate) struct Started {
     pub(crate) overlay: Option<IpAddr>,
 }
 
-/// Why a replica is not there.
-#[derive(Debug, Clone)]
-struct Problem {
-    at: SystemTime,
-    text: String,
-    /// It will not come by waiting: the task failed, or no node can take it.
-    fatal: bool,
-}
-
 impl Function {
     pub(crate) fn new(name: FunctionName, service: String, wanted: Wanted) -> Self {
         Self {
+            trouble: Trouble::new(name.clone()),
             name,
             service,
             wanted: Mutex::new(wanted),
@@ -126,16 +109,22 @@ impl Function {
             inflight: AtomicU32::new(0),
             queued: AtomicU32::new(0),
             counting: AtomicBool::new(false),
+            service_id: Mutex::default(),
             tasks: Mutex::default(),
             replicas: ArcSwap::default(),
-            served: Mutex::default(),
-            failed: Mutex::default(),
             changed: Notify::new(),
-            problem: Mutex::default(),
-            updating: Mutex::default(),
-            rollback: Mutex::default(),
             removed: AtomicBool::new(false),
         }
+    }
+
+    /// Its service was found, or made, and has this id.
+    pub(crate) fn runs_as(&self, service_id: &str) {
+        *self.service_id.lock() = Some(service_id.to_owned());
+    }
+
+    /// Whether that is its service.
+    pub(crate) fn owns(&self, service_id: &str) -> bool {
+        self.service_id.lock().as_deref() == Some(service_id)
     }
 
     /// Replicas that are asked for.
@@ -169,47 +158,11 @@ impl Function {
             && self.tasks.lock().values().all(|task| matches!(task.stage, Stage::Here(_)))
     }
 
-    /// The Swarm went back to the revision before the one that is wanted.
-    pub(crate) fn rolled_back(&self, reason: String) {
-        let before = self.rollback.lock().replace(reason.clone());
-        // It is told when the rollback begins and when it ends.
-        if before.as_ref() != Some(&reason) {
-            tracing::warn!(function = %self.name, reason, "an update was rolled back");
-        }
-    }
-
-    /// As [`Self::rolled_back`], where nobody says why.
-    pub(crate) fn rolled_back_somehow(&self) {
-        let mut rollback = self.rollback.lock();
-        rollback
-            .get_or_insert_with(|| "the update was rolled back, the revision before it goes on".to_owned());
-    }
-
-    /// The Swarm begins to replace the replicas by those of another revision.
-    pub(crate) fn begin_update(&self) {
-        *self.rollback.lock() = None;
-        // What never served has nothing to go back to.
-        *self.updating.lock() = self.served.lock().any().then(Instant::now);
-    }
-
-    /// The revision that runs is wanted after all.
-    pub(crate) fn forget_rollback(&self) {
-        *self.rollback.lock() = None;
-    }
-
-    /// It has done so, has gone back, or has given up.
-    pub(crate) fn end_update(&self) {
-        *self.updating.lock() = None;
-    }
-
     /// Why fewer replicas are available than desired, or not those that are wanted, when it is known.
     pub(crate) fn reason(&self) -> Option<String> {
-        if let Some(rollback) = self.rollback.lock().clone() {
-            return Some(rollback);
-        }
         let counts = self.counts();
         let short = counts.available < counts.desired;
-        short.then(|| self.problem.lock().as_ref().map(|problem| problem.text.clone())).flatten()
+        self.trouble.rollback().or_else(|| self.trouble.problem().filter(|_| short))
     }
 
     /// A place on a replica at once, or as soon as there is one.
@@ -279,54 +232,46 @@ impl Function {
         {
             return Err(away);
         }
-        // One revision or the other will be there.
-        if self.updating.lock().is_some_and(|since| since.elapsed() < UPDATE_AT_MOST) {
-            return Ok(());
-        }
-        let problem = self.problem.lock();
-        let recent = |problem: &&Problem| {
-            problem.fatal && started_at.duration_since(problem.at).map_or(true, |age| age < RECENT)
-        };
-        match problem.as_ref().filter(recent) {
+        match self.trouble.hopeless(started_at) {
             None => Ok(()),
-            Some(problem) => Err(ProviderError::StartFailed {
-                name: self.name.clone(),
-                reason: problem.text.clone(),
-                retry_after: RETRY_AFTER,
-            }),
+            Some(reason) => {
+                Err(ProviderError::StartFailed { name: self.name.clone(), reason, retry_after: RETRY_AFTER })
+            }
         }
     }
 
     fn timed_out(&self, timeout: Duration) -> ProviderError {
-        let problem = self.problem.lock().as_ref().map(|problem| problem.text.clone());
-        let reason = problem.unwrap_or_else(|| match self.tasks.lock().len() {
+        let reason = self.trouble.problem().unwrap_or_else(|| match self.tasks.lock().len() {
             0 => "the Swarm has made no task for it".to_owned(),
             count => format!("{count} of its tasks are on their way"),
         });
         ProviderError::StartTimedOut { name: self.name.clone(), timeout, reason }
     }
 
-    /// Takes in what the Swarm says of the function's tasks, all of those that it wants.
+    /// Takes in what the Swarm says of the tasks that are labelled as the function's, all of them that
+    /// it wants.
     pub(crate) fn observe<'t>(self: &Arc<Self>, core: &Arc<Core>, tasks: impl Iterator<Item = &'t RawTask>) {
         let mut known = self.tasks.lock();
         let mut seen = Vec::new();
-        for task in tasks {
+        for task in tasks.filter(|task| self.owns(&task.service)) {
             match task.problem() {
                 // What waits for a node goes on waiting: it is as new as the look at it.
                 Some(problem) if task.state() == TaskState::Coming => {
                     self.note(SystemTime::now(), problem, true);
                 }
-                Some(problem) if self.failed.lock().add(&task.id) => {
-                    let failure = Failure {
-                        task: task.id.clone(),
-                        at: task.since().unwrap_or_else(SystemTime::now),
-                        problem: problem.to_owned(),
-                        ran: task.container().is_some(),
-                        fatal: !self.served.lock().has(&task.id),
-                    };
-                    tokio::spawn(Arc::clone(core).explain(Arc::clone(self), failure));
+                Some(problem) => {
+                    if let Some(fatal) = self.trouble.failed(&task.id) {
+                        let failure = Failure {
+                            task: task.id.clone(),
+                            at: task.since().unwrap_or_else(SystemTime::now),
+                            problem: problem.to_owned(),
+                            ran: task.container().is_some(),
+                            fatal,
+                        };
+                        tokio::spawn(Arc::clone(core).explain(Arc::clone(self), failure));
+                    }
                 }
-                _ => {}
+                None => {}
             }
             if !task.is_wanted() || task.state() == TaskState::Over {
                 continue;
@@ -407,9 +352,8 @@ impl Function {
     pub(crate) fn joined(&self, replica: Arc<Replica>) {
         let mut known = self.tasks.lock();
         if let Some(task) = known.get_mut(&replica.task) {
-            self.served.lock().add(&replica.task);
+            self.trouble.joined(&replica.task);
             task.stage = Stage::Here(replica);
-            *self.problem.lock() = None;
             self.publish(&known);
         }
     }
@@ -441,17 +385,9 @@ impl Function {
 
     /// Tells what keeps a replica from being ready; forgotten when one is.
     pub(crate) fn note(&self, at: SystemTime, text: &str, fatal: bool) {
-        let mut problem = self.problem.lock();
-        if problem.as_ref().is_none_or(|before| at >= before.at || !before.fatal) {
-            let new = problem.as_ref().is_none_or(|before| before.text != text);
-            *problem = Some(Problem { at, text: text.to_owned(), fatal });
-            drop(problem);
-            if new && fatal {
-                tracing::warn!(function = %self.name, problem = text, "a replica does not start");
-            }
-            if fatal {
-                self.changed.notify_waiters();
-            }
+        self.trouble.note(at, text, fatal);
+        if fatal {
+            self.changed.notify_waiters();
         }
     }
 
@@ -494,30 +430,6 @@ fn keep_leaving(task: &Task) -> bool {
             replica.leave();
             usable && !replica.has_left()
         }
-    }
-}
-
-/// The ids of the last tasks of some kind.
-#[derive(Default)]
-struct LastTasks(VecDeque<Arc<str>>);
-
-impl LastTasks {
-    fn has(&self, task: &str) -> bool {
-        self.0.iter().any(|known| **known == *task)
-    }
-
-    fn any(&self) -> bool {
-        !self.0.is_empty()
-    }
-
-    /// Whether it is new.
-    fn add(&mut self, task: &str) -> bool {
-        let new = !self.has(task);
-        if new {
-            self.0.truncate(MAX_LAST_TASKS - 1);
-            self.0.push_front(task.into());
-        }
-        new
     }
 }
 

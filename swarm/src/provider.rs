@@ -8,6 +8,7 @@ use bramble_provider::{
     Body, FunctionName, FunctionSpec, FunctionStatus, Invocation, LogQuery, Provider, ProviderError,
     Replicas, Runtime, Scale,
 };
+use futures_util::FutureExt;
 use http::{Response, StatusCode};
 use prometheus::HistogramVec;
 use serde::Serialize;
@@ -25,6 +26,8 @@ use crate::service::service_name;
 use crate::upstream::{self, SendError};
 use crate::watch::watch;
 
+const LOST_BEFORE_ANSWER: &str = "the node of its replica was lost before it answered";
+const LOST_IN_ANSWER: &str = "the node of its replica was lost while it answered";
 /// Most replicas that refuse a connection before an invocation gives up on finding one.
 const MAX_REFUSALS: u32 = 16;
 
@@ -175,8 +178,9 @@ impl Provider for SwarmProvider {
             return Err(error);
         }
         *function.wanted.lock() = wanted;
-        if known.is_none() {
-            self.core.functions.insert(spec.name.clone(), function);
+        match known {
+            Some(function) => self.core.judge_update_later(&function),
+            None => drop(self.core.functions.insert(spec.name.clone(), function)),
         }
         self.core.look_now();
         Ok(())
@@ -231,8 +235,7 @@ impl Provider for SwarmProvider {
                 biased;
                 sent = claim.upstream().send(request) => sent,
                 () = claim.replica().lost() => {
-                    let reason = "the node of its replica was lost before it answered".to_owned();
-                    return Err(ProviderError::InvalidResponse { name: name.clone(), reason });
+                    return Err(broken_off(name.clone(), LOST_BEFORE_ANSWER));
                 }
             };
             match sent {
@@ -240,7 +243,11 @@ impl Provider for SwarmProvider {
                     response.extensions_mut().insert(Tunnel { _held: Arc::new((claim, inflight)) });
                     return Ok(response);
                 }
-                Ok(response) => return Ok(upstream::hold(response, (claim, inflight))),
+                Ok(response) => {
+                    let (lost, name) = (claim.replica().until_lost(), name.clone());
+                    let lost = lost.map(|()| broken_off(name, LOST_IN_ANSWER));
+                    return Ok(upstream::hold(response, (claim, inflight), lost));
+                }
                 Err(SendError::NotSent { request: unsent, cause }) => {
                     tracing::debug!(function = %name, replica = ?claim.replica(), %cause, "a replica takes no connection");
                     function.doubt(&self.core, claim.replica());
@@ -248,12 +255,9 @@ impl Provider for SwarmProvider {
                 }
                 Err(SendError::Broken(cause)) => {
                     self.core.look_now();
-                    let reason = SendError::Broken(cause).to_string();
-                    return Err(ProviderError::InvalidResponse { name: name.clone(), reason });
+                    return Err(broken_off(name.clone(), SendError::Broken(cause).to_string()));
                 }
-                Err(SendError::InvalidResponse(reason)) => {
-                    return Err(ProviderError::InvalidResponse { name: name.clone(), reason });
-                }
+                Err(SendError::InvalidResponse(reason)) => return Err(broken_off(name.clone(), reason)),
             }
         }
         let reason = "its replicas take no connections".to_owned();
@@ -269,6 +273,10 @@ impl Provider for SwarmProvider {
         let function = self.core.function(name)?;
         Ok(ContainerLogs::open(&self.core.docker, &function.service, name.clone(), query).await?)
     }
+}
+
+fn broken_off(name: FunctionName, reason: impl Into<String>) -> ProviderError {
+    ProviderError::InvalidResponse { name, reason: reason.into() }
 }
 
 impl Drop for SwarmProvider {

@@ -145,6 +145,11 @@ impl Replica {
         self.loss.cancelled().await;
     }
 
+    /// As [`Self::lost`], also after the replica itself is forgotten.
+    pub(crate) fn until_lost(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.loss.clone().cancelled_owned()
+    }
+
     /// Whether it must not be asked any more, not even for want of another.
     pub(crate) fn has_left(&self) -> bool {
         self.leaving_since.lock().is_some_and(|since| since.elapsed() > LAST_SERVICE)

@@ -22,6 +22,8 @@ use crate::secret::SecretRef;
 
 /// The label with the fingerprint of what a service was made from.
 pub(crate) const SPEC_LABEL: &str = "bramble.spec";
+/// The label with the revision that the Swarm went back from: it is not to be tried again by itself.
+pub(crate) const REFUSED_LABEL: &str = "bramble.rolled-back";
 /// What annotations are kept under, as the original's Swarm provider kept them.
 const ANNOTATION_PREFIX: &str = "com.openfaas.annotations.";
 /// Where a function finds its secrets.
@@ -83,12 +85,21 @@ pub(crate) struct Parts<'a> {
 
 /// Tells two services apart that would run differently. The number of replicas is not in it.
 pub(crate) fn fingerprint(spec: &FunctionSpec, parts: &Parts<'_>) -> String {
+    let secrets = parts.secrets.iter().map(|secret| &*secret.id);
+    hash(spec, [parts.image, parts.network].into_iter().chain(secrets))
+}
+
+/// Tells two specs apart, whatever their image means now.
+pub(crate) fn revision(spec: &FunctionSpec) -> String {
+    hash(spec, [])
+}
+
+fn hash<'a>(spec: &FunctionSpec, parts: impl IntoIterator<Item = &'a str>) -> String {
     let mut hash = Sha256::new();
     hash.update([LAYOUT]);
     // A spec holds ordered maps only, so its JSON is always the same.
     hash.update(serde_json::to_vec(spec).unwrap_or_default());
-    for part in [parts.image, parts.network].into_iter().chain(parts.secrets.iter().map(|secret| &*secret.id))
-    {
+    for part in parts {
         hash.update([0]);
         hash.update(part);
     }

@@ -35,6 +35,7 @@ const MAX_FAILED_LOOKS: u32 = 2;
 const TASK_LABEL: &str = "com.docker.swarm.task.id";
 const NODE_LABEL: &str = "com.docker.swarm.node.id";
 const SERVICE_LABEL: &str = "com.docker.swarm.service.name";
+const SERVICE_ID_LABEL: &str = "com.docker.swarm.service.id";
 
 /// Watches for as long as the future is polled.
 pub(crate) async fn watch(core: Arc<Core>) {
@@ -185,6 +186,8 @@ fn happened(core: &Arc<Core>, event: EventMessage) -> bool {
             let Some(function) = by_name(core, name) else { return false };
             let container = actor.id.unwrap_or_default();
             match action.as_str() {
+                // Of a service that had the name before.
+                "start" if attribute(SERVICE_ID_LABEL).is_some_and(|id| !function.owns(id)) => false,
                 "start" => {
                     let node = attribute(NODE_LABEL).map(Arc::from).or_else(|| own_node(core));
                     let Some(node) = node else { return true };
@@ -223,7 +226,7 @@ fn happened(core: &Arc<Core>, event: EventMessage) -> bool {
             let function = attributes.get("name").and_then(|service| by_service(core, service));
             if let Some(function) = function {
                 if matches!(state, "completed" | "rollback_completed" | "paused" | "rollback_paused") {
-                    function.end_update();
+                    function.trouble.end_update();
                 }
                 if state.starts_with("rollback") || state == "paused" {
                     tokio::spawn(Arc::clone(core).explain_rollback(function));

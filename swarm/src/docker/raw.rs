@@ -1,16 +1,19 @@
-//! Calls that bollard's types are too narrow for: its tasks have no addresses, its logs no task.
+//! Calls that bollard's types are too narrow for: its tasks have no addresses, its services no spec
+//! before the last, its logs no task.
 
 use std::time::{Duration, SystemTime};
 
+use bollard::models::ServiceSpec;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::{Docker, DockerError};
 
-/// Largest list of tasks that is read.
+/// Largest answer that is read: a list of tasks.
 const MAX_BYTES: usize = 64 << 20;
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -22,6 +25,8 @@ pub(crate) struct RawTask {
     pub(crate) id: String,
     #[serde(rename = "NodeID", default)]
     pub(crate) node: String,
+    #[serde(rename = "ServiceID", default)]
+    pub(crate) service: String,
     #[serde(default)]
     pub(crate) desired_state: String,
     pub(crate) status: RawStatus,
@@ -160,9 +165,25 @@ impl Docker {
     /// # Errors
     /// [`DockerError`]
     pub(crate) async fn tasks(&self, filters: &[(&str, &str)]) -> Result<Vec<RawTask>, DockerError> {
+        self.get_json(&format!("/tasks?filters={}", encode_filters(filters))).await
+    }
+
+    /// What a service was before the last change of it.
+    ///
+    /// # Errors
+    /// [`DockerError`]
+    pub(crate) async fn previous_spec(&self, service: &str) -> Result<Option<ServiceSpec>, DockerError> {
+        #[derive(Deserialize)]
+        struct RawService {
+            #[serde(rename = "PreviousSpec")]
+            previous: Option<ServiceSpec>,
+        }
+        Ok(self.get_json::<RawService>(&format!("/services/{service}")).await?.previous)
+    }
+
+    async fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, DockerError> {
         let bytes = tokio::time::timeout(DEADLINE, async {
-            let response = self.get(&format!("/tasks?filters={}", encode_filters(filters))).await?;
-            let body = Limited::new(response, MAX_BYTES).collect().await;
+            let body = Limited::new(self.get(path).await?, MAX_BYTES).collect().await;
             body.map(|body| body.to_bytes()).map_err(|error| self.unusable(&*error))
         });
         let bytes = bytes.await.unwrap_or_else(|_| Err(DockerError::timed_out(DEADLINE, self.host())))?;

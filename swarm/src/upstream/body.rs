@@ -4,8 +4,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bramble_provider::{Body, BodyError};
+use bramble_provider::{Body, BodyError, ProviderError};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::Response;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -126,22 +127,28 @@ fn data_only(frame: Received) -> Option<Result<Frame<Bytes>, BodyError>> {
     }
 }
 
-/// Keeps `guard` until the response's body has ended or is dropped.
+/// Keeps `guard` until the response's body has ended or is dropped, and ends it with what `lost`
+/// resolves to, should it do so before.
 ///
 /// A whole body has ended already, and so has that of an upgrade (101): what comes after it is the
 /// caller's to guard.
-pub(crate) fn hold<G: Send + 'static>(response: Response<Body>, guard: G) -> Response<Body> {
+pub(crate) fn hold<G: Send + 'static>(
+    response: Response<Body>,
+    guard: G,
+    lost: impl Future<Output = ProviderError> + Send + 'static,
+) -> Response<Body> {
     let (head, body) = response.into_parts();
     let body = match body.into_whole() {
         Ok(bytes) => Body::whole(bytes),
-        Err(body) => Body::stream(Bytes::new(), Held { body, guard: Some(guard) }),
+        Err(body) => Body::stream(Bytes::new(), Held { body, held: Some((guard, Box::pin(lost))) }),
     };
     Response::from_parts(head, body)
 }
 
 struct Held<G> {
     body: Body,
-    guard: Option<G>,
+    /// The guard, and what ends the body early.
+    held: Option<(G, BoxFuture<'static, ProviderError>)>,
 }
 
 /// Nothing relies on where the guard is.
@@ -155,9 +162,13 @@ impl<G: Send + 'static> HttpBody for Held<G> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let frame = match (Pin::new(&mut self.body).poll_frame(cx), &mut self.held) {
+            (Poll::Ready(frame), _) => frame,
+            (Poll::Pending, Some((_, lost))) => Some(Err(ready!(lost.as_mut().poll(cx)).into())),
+            (Poll::Pending, None) => return Poll::Pending,
+        };
         if !matches!(frame, Some(Ok(_))) || self.body.is_end_stream() {
-            self.guard = None;
+            self.held = None;
         }
         Poll::Ready(frame)
     }

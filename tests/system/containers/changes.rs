@@ -169,3 +169,85 @@ fn a_function_that_was_scaled_to_nothing_wakes_in_its_new_revision() {
     gateway.invoke(&name, "").says(200, "new\n");
     assert!(asked.elapsed() < wait::LIMIT / 2);
 }
+
+/// An update that ends at once, so that the Swarm goes back.
+fn bad(gateway: &Gateway, name: &str, word: &str) {
+    gateway.update(name, &format!("/conform word {word}"), json!({"envVars": {"conform": "exit"}}));
+}
+
+/// Waits until it is told that an update was rolled back.
+fn went_back(gateway: &Gateway, name: &str) {
+    wait::until("it went back", || {
+        gateway.describe(name)["reason"].as_str().unwrap_or_default().contains("rolled back")
+    });
+}
+
+/// The revision that the Swarm is to run.
+fn revision(docker: &Docker, name: &str) -> String {
+    docker.cli(&["service", "inspect", "--format", r#"{{index .Spec.Labels "bramble.spec"}}"#, name])
+}
+
+#[test]
+fn two_bad_updates_go_back_to_the_revision_that_works() {
+    let docker = Docker::shared();
+    let name = docker.name("change-bad-twice");
+    let gateway = docker.gateway();
+    gateway.conform(&name, "/conform word good", json!({}));
+    gateway.scale(&name, 2);
+    gateway.has_replicas(&name, 2);
+    let good = revision(&docker, &name);
+    let served = under_load(&gateway, &name, 4, || {
+        bad(&gateway, &name, "first");
+        bad(&gateway, &name, "second");
+        went_back(&gateway, &name);
+        assert_eq!(update_ended(&docker, &name), "rollback_completed");
+    });
+    served.without_failures();
+    assert_eq!(served.answers, ["good".to_owned()].into());
+    assert_eq!(revision(&docker, &name), good);
+    gateway.has_replicas(&name, 2);
+}
+
+#[test]
+fn what_was_rolled_back_is_not_tried_again_by_a_restart() {
+    let docker = Docker::shared();
+    let name = docker.name("change-refused");
+    let mut gateway = docker.gateway();
+    gateway.conform(&name, "/conform word good", json!({}));
+    gateway.has_replicas(&name, 1);
+    let good = revision(&docker, &name);
+    bad(&gateway, &name, "bad");
+    assert_eq!(update_ended(&docker, &name), "rollback_completed");
+    // Once with what the Swarm remembers, once after a change of the number made it forget.
+    for replicas in [2, 3] {
+        gateway = gateway.kill().start();
+        gateway.connected();
+        went_back(&gateway, &name);
+        gateway.scale(&name, replicas);
+        gateway.has_replicas(&name, replicas.into());
+        assert_eq!(revision(&docker, &name), good);
+        gateway.invoke(&name, "").says(200, "good\n");
+    }
+    // Asked for again it is tried again.
+    gateway.update(&name, "/conform word better", json!({}));
+    wait::until("the new revision answers", || gateway.invoke(&name, "").text() == "better\n");
+    assert!(gateway.describe(&name).get("reason").is_none());
+}
+
+#[test]
+fn an_update_that_never_listens_is_rolled_back() {
+    let docker = Docker::shared();
+    let name = docker.name("change-deaf");
+    let gateway = docker.start().flag("--activation-timeout", "3s").start();
+    gateway.connected();
+    gateway.conform(&name, "/conform word good", json!({}));
+    gateway.has_replicas(&name, 1);
+    let good = revision(&docker, &name);
+    gateway.update(&name, "", json!({"envVars": {"conform": "never-listen"}}));
+    wait::until("none is there", || gateway.describe(&name).get("availableReplicas").is_none());
+    wait::until("the one before answers", || gateway.invoke(&name, "").text() == "good\n");
+    went_back(&gateway, &name);
+    let reason = gateway.describe(&name)["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("rolled back") && reason.contains("nothing listens"), "{reason}");
+    assert_eq!(revision(&docker, &name), good);
+}

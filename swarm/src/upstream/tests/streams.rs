@@ -1,7 +1,9 @@
 //! Bodies that come in pieces, and connections that become something else.
 
+use std::future::pending;
 use std::sync::Arc;
 
+use bramble_provider::{FunctionName, ProviderError};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
@@ -189,13 +191,13 @@ async fn a_guard_is_held_until_the_body_has_ended() {
     let (listener, upstream) = replica().await;
 
     let (held, mut let_go) = guard();
-    let whole = hold(Response::new(whole("all of it")), held);
+    let whole = hold(Response::new(whole("all of it")), held, pending());
     assert!(matches!(let_go.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
     assert_eq!(text(whole).await, "all of it");
 
     let (mut peer, response) = begun(&listener, &upstream, Body::empty(), CHUNKED).await;
     let (held, mut let_go) = guard();
-    let mut body = hold(response, held).into_body();
+    let mut body = hold(response, held, pending()).into_body();
     peer.write("1\r\nx\r\n").await;
     assert_eq!(piece(&mut body).await, "x");
     assert!(matches!(let_go.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
@@ -205,9 +207,29 @@ async fn a_guard_is_held_until_the_body_has_ended() {
 
     let (_peer, response) = begun(&listener, &to_same(&upstream), Body::empty(), ENDLESS).await;
     let (held, mut let_go) = guard();
-    let response = hold(response, held);
+    let response = hold(response, held, pending());
     assert!(matches!(let_go.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
     drop(response);
+    assert!(matches!(let_go.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
+}
+
+#[tokio::test]
+async fn a_body_of_what_is_lost_ends_with_the_reason() {
+    let (listener, upstream) = replica().await;
+    let (mut peer, response) = begun(&listener, &upstream, Body::empty(), CHUNKED).await;
+    let (held, mut let_go) = guard();
+    let (lose, lost) = oneshot::channel::<()>();
+    let name = FunctionName::parse("f").unwrap();
+    let lost = async move {
+        lost.await.unwrap();
+        ProviderError::InvalidResponse { name, reason: "gone".to_owned() }
+    };
+    let mut body = hold(response, held, lost).into_body();
+    peer.write("1\r\nx\r\n").await;
+    assert_eq!(piece(&mut body).await, "x");
+    lose.send(()).unwrap();
+    let error = within("the end", body.frame()).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("gone"), "{error}");
     assert!(matches!(let_go.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
 }
 
