@@ -115,6 +115,9 @@ impl Fork {
     ) -> Result<Output, Refusal> {
         let head_only = request.method() == Method::HEAD;
         let mut exchange = self.begin(request, started).await?;
+        if self.settings.style != ForkStyle::Streaming {
+            exchange.settle().await.map_err(Refusal::Failed)?;
+        }
         let mut held = BytesMut::with_capacity(FIRST_READ_BYTES);
         let ended = loop {
             let count = exchange.read(&mut held).await.map_err(Refusal::Failed)?;

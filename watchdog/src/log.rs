@@ -23,10 +23,11 @@ pub(crate) fn line(text: fmt::Arguments<'_>) {
 ///
 /// Not by way of the standard library, whose lock the threads would wait for while one of them writes.
 pub(crate) fn raw(mut bytes: &[u8]) {
-    while let Ok(count @ 1..) =
-        rustix::io::retry_on_intr(|| rustix::io::write(rustix::stdio::stderr(), bytes))
-    {
-        bytes = &bytes[count..];
+    while !bytes.is_empty() {
+        match rustix::io::retry_on_intr(|| rustix::io::write(rustix::stdio::stderr(), bytes)) {
+            Ok(count @ 1..) => bytes = &bytes[count..],
+            Ok(0) | Err(_) => return,
+        }
     }
 }
 

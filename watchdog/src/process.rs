@@ -4,6 +4,7 @@
 //! The group is only signalled while its leader is not reaped, so its number cannot belong to others.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub(crate) struct Process {
     child: Option<Child>,
     group: Pid,
     orphans: Arc<Orphans>,
+    /// Readable once it has exited; made when somebody waits.
+    exit: Option<AsyncFd<OwnedFd>>,
 }
 
 impl Process {
@@ -44,7 +47,7 @@ impl Process {
         let child =
             orphans.start(&mut command).map_err(|error| SpawnError::explain(program.name(), path, &error))?;
         let group = Pid::from_child(&child);
-        Ok(Self { child: Some(child), group, orphans: Arc::clone(orphans) })
+        Ok(Self { child: Some(child), group, orphans: Arc::clone(orphans), exit: None })
     }
 
     /// Asks the child to end; what it started is its own affair.
@@ -76,13 +79,25 @@ impl Process {
         Ok(status)
     }
 
+    /// Waits for the exit and does not reap it, so that its group can still be killed. Never ends on
+    /// kernels before 5.3 and in sandboxes without `pidfd_open`.
+    ///
+    /// # Errors
+    /// What `epoll` says.
+    pub(crate) async fn exited(&mut self) -> io::Result<()> {
+        match exit_of(self.group, &mut self.exit)? {
+            Some(exit) => exit.readable().await.map(drop),
+            None => std::future::pending().await,
+        }
+    }
+
     /// Waits for the exit and reaps it. Dropping the future only stops waiting.
     ///
     /// # Errors
     /// What `waitpid` or `epoll` say.
     pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
         let Some(child) = &mut self.child else { return Err(io::ErrorKind::NotFound.into()) };
-        let status = wait_for_exit(child, self.group).await?;
+        let status = wait_for_exit(child, self.group, &mut self.exit).await?;
         self.child = None;
         self.orphans.reaped(self.group);
         Ok(status)
@@ -103,26 +118,39 @@ impl Drop for Process {
 
 /// Waits for a killed process.
 async fn reap_killed(mut child: Child, group: Pid, orphans: Arc<Orphans>) {
-    let _ = wait_for_exit(&mut child, group).await;
+    let _ = wait_for_exit(&mut child, group, &mut None).await;
     orphans.reaped(group);
 }
 
 /// Waits for the exit of a child and reaps it.
-async fn wait_for_exit(child: &mut Child, pid: Pid) -> io::Result<ExitStatus> {
+async fn wait_for_exit(
+    child: &mut Child,
+    pid: Pid,
+    exit: &mut Option<AsyncFd<OwnedFd>>,
+) -> io::Result<ExitStatus> {
     // Most have exited by the time that their output has ended.
     if let Some(status) = child.try_wait()? {
         return Ok(status);
     }
-    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::NONBLOCK) else { return poll_for_exit(child).await };
-    #[expect(deprecated, reason = "unsound for what can give its descriptor away; an OwnedFd cannot")]
-    let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE)?;
+    let Some(exit) = exit_of(pid, exit)? else { return poll_for_exit(child).await };
     loop {
-        let mut ready = pidfd.readable().await?;
+        let mut ready = exit.readable().await?;
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
         ready.clear_ready();
     }
+}
+
+/// What tells of the exit of a child that is not reaped, where the kernel can.
+fn exit_of(pid: Pid, known: &mut Option<AsyncFd<OwnedFd>>) -> io::Result<Option<&AsyncFd<OwnedFd>>> {
+    if known.is_none() {
+        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::NONBLOCK) else { return Ok(None) };
+        #[expect(deprecated, reason = "unsound for what can give its descriptor away; an OwnedFd cannot")]
+        let exit = AsyncFd::with_interest(pidfd, Interest::READABLE)?;
+        *known = Some(exit);
+    }
+    Ok(known.as_ref())
 }
 
 /// For kernels before 5.3 and sandboxes without `pidfd_open`.

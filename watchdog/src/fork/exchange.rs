@@ -3,8 +3,10 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use bytes::BytesMut;
+use rustix::io::Errno;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep_until};
@@ -17,6 +19,11 @@ use crate::process::Process;
 
 /// Most that one read takes.
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
+
+/// How long [`Exchange::settle`] waits between two looks at how much output waits.
+const SETTLE_PAUSES_MS: [u64; 4] = [1, 2, 4, 8];
+/// Half of what a pipe takes: the process is not to wait for room in it.
+const MUCH_BYTES: u64 = 32 << 10;
 
 /// Why a run was given up. Its process group is killed.
 #[derive(Debug)]
@@ -72,8 +79,16 @@ impl Limits {
 /// A running process that answers a request. Dropping it kills the process group.
 pub(crate) struct Exchange {
     process: Process,
-    stdout: pipe::Receiver,
+    stdout: Stdout,
     side: Side,
+}
+
+/// Our end of stdout.
+enum Stdout {
+    /// Nobody is woken for what comes.
+    Quiet(OwnedFd),
+    /// The runtime watches it.
+    Watched(pipe::Receiver),
 }
 
 /// What goes on beside the reading of stdout.
@@ -110,8 +125,30 @@ impl Exchange {
             _ => None,
         };
         let stderr = started.stderr.map(|pipe| ErrorLog::new(pipe, style)).transpose()?;
-        let stdout = receiver(started.stdout)?;
+        rustix::io::ioctl_fionbio(&started.stdout, true)?;
+        let stdout = Stdout::Quiet(started.stdout);
         Ok(Self { process: started.process, stdout, side: Side { feed, stderr, limits } })
+    }
+
+    /// Waits for the process to exit, for a moment, or until much of its output waits: what ends soon is
+    /// then read at once, where each piece of output and its end would wake us for themselves.
+    ///
+    /// # Errors
+    /// [`Failure`] when the run is to be given up.
+    pub(crate) async fn settle(&mut self) -> Result<(), Failure> {
+        let Stdout::Quiet(stdout) = &self.stdout else { return Ok(()) };
+        for pause in SETTLE_PAUSES_MS {
+            tokio::select! {
+                biased;
+                exited = self.process.exited() => return exited.map_err(Failure::Io),
+                failure = self.side.attend() => return Err(failure),
+                () = tokio::time::sleep(Duration::from_millis(pause)) => {}
+            }
+            if rustix::io::ioctl_fionread(stdout).is_ok_and(|waiting| waiting >= MUCH_BYTES) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Reads what comes next from stdout behind what is in `buffer`; 0 at its end. Dropping the future loses nothing.
@@ -121,7 +158,7 @@ impl Exchange {
     pub(crate) async fn read(&mut self, buffer: &mut BytesMut) -> Result<usize, Failure> {
         tokio::select! {
             biased;
-            count = self.stdout.read_buf(buffer) => count.map_err(Failure::Io),
+            count = self.stdout.read(buffer) => count.map_err(Failure::Io),
             failure = self.side.attend() => Err(failure),
         }
     }
@@ -145,6 +182,26 @@ impl Exchange {
     /// Feeds stdin and logs stderr until the run is to be given up.
     pub(crate) async fn attend(&mut self) -> Failure {
         self.side.attend().await
+    }
+}
+
+impl Stdout {
+    /// Waits for output and reads it behind what is in `buffer`; 0 at its end. Dropping the future loses nothing.
+    async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+        if let Self::Quiet(pipe) = self {
+            let held = buffer.len();
+            buffer.resize(buffer.capacity(), 0);
+            let read = rustix::io::retry_on_intr(|| rustix::io::read(&*pipe, &mut buffer[held..]));
+            buffer.truncate(held + read.unwrap_or_default());
+            match read {
+                Err(Errno::AGAIN) => *self = Self::Watched(receiver(pipe.try_clone()?)?),
+                read => return Ok(read?),
+            }
+        }
+        match self {
+            Self::Quiet(_) => Ok(0),
+            Self::Watched(pipe) => pipe.read_buf(buffer).await,
+        }
     }
 }
 
