@@ -163,7 +163,7 @@ fn over_http_budgets(results: &over_http::Results) -> Vec<Budget> {
     let at = results.closed.iter().filter(|comparison| comparison.connections == RATIO_CONNECTIONS);
     at.map(|comparison| {
         let what = format!("gateway echo of 100 B at {RATIO_CONNECTIONS} connections, against bare axum");
-        let spread = comparison.duel.rate_ratio;
+        let spread = comparison.contest.rate_ratio;
         budget(what, format!(">= {:.2}", limit::RATIO), spread.text(ratio), spread.median >= limit::RATIO)
     })
     .collect()
@@ -231,7 +231,7 @@ fn many_budgets(comparisons: &[many::Comparison]) -> Vec<Budget> {
             comparison.names.text(),
             comparison.connections
         );
-        let spread = comparison.duel.p50_ratio;
+        let spread = comparison.contest.p50_ratio;
         budget(
             what,
             format!("<= {:.2}", limit::MANY_RATIO),

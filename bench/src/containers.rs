@@ -5,12 +5,10 @@
 //! mode; no service of the bench is left there, also after Ctrl-C.
 
 mod cold;
-mod contest;
 mod docker;
 mod namespace;
 mod stage;
 mod upstream;
-mod wait;
 mod warm;
 mod watchdog;
 
@@ -21,12 +19,12 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::config;
+use crate::contest::Contest;
 use crate::gateway::GatewayProcess;
 use crate::idle::mebibytes;
 use crate::report::Report;
 use crate::stats::{Spread, ratio, whole};
 use crate::table::Table;
-use contest::Contest;
 use docker::Docker;
 use stage::Stage;
 use warm::Mode;
@@ -144,7 +142,7 @@ impl Containers {
     }
 
     fn measure(&self) -> Result<Results> {
-        wait::watch_signals()?;
+        crate::wait::watch_signals()?;
         let wants = |part| self.only.contains(&part);
         let mut results = Results::default();
         // What is missing is said before anything is measured.

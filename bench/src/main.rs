@@ -9,7 +9,7 @@ mod api;
 mod cold;
 mod config;
 mod containers;
-mod duel;
+mod contest;
 mod gateway;
 mod guests;
 mod idle;
@@ -22,6 +22,7 @@ mod report;
 mod server;
 mod stats;
 mod table;
+mod wait;
 
 use std::path::PathBuf;
 

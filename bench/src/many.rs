@@ -11,7 +11,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::api::Api;
-use crate::duel::{Contender, Duel};
+use crate::contest::{Contender, Contest};
 use crate::guests;
 use crate::load::{self, Load, Pace, Target, post};
 use crate::report::{Report, progress};
@@ -61,7 +61,7 @@ pub(crate) struct Comparison {
     pub(crate) names: Names,
     pub(crate) connections: usize,
     #[serde(flatten)]
-    pub(crate) duel: Duel,
+    pub(crate) contest: Contest,
 }
 
 impl Many {
@@ -84,16 +84,17 @@ impl Many {
                 "req/s ratio (min..max)",
             ],
         );
-        for Comparison { names, connections, duel } in &comparisons {
+        for Comparison { names, connections, contest } in &comparisons {
+            let [many, few] = &*contest.sides else { continue };
             table.row([
                 names.text().to_owned(),
                 connections.to_string(),
-                time(duel.first.p50_ns.median),
-                time(duel.second.p50_ns.median),
-                duel.p50_ratio.text(ratio),
-                whole(duel.first.requests_per_second.median),
-                whole(duel.second.requests_per_second.median),
-                duel.rate_ratio.text(ratio),
+                time(many.p50_ns.median),
+                time(few.p50_ns.median),
+                contest.p50_ratio.text(ratio),
+                whole(many.requests_per_second.median),
+                whole(few.requests_per_second.median),
+                contest.rate_ratio.text(ratio),
             ]);
         }
         let method = format!(
@@ -116,16 +117,16 @@ impl Many {
         let mut comparisons = Vec::new();
         for names in [Names::One, Names::All] {
             let sides = [
-                Contender { server: &many, target: target(&many, self.many, names) },
-                Contender { server: &few, target: target(&few, self.few, names) },
+                Contender::server(&many, target(&many, self.many, names)),
+                Contender::server(&few, target(&few, self.few, names)),
             ];
             for &connections in &self.connections {
                 let duration = Duration::from_secs_f64(self.seconds);
                 let load =
                     Load { connections, threads: load::default_threads(), duration, pace: Pace::Closed };
                 let what = format!("{}, many and few deployed, connections: {connections}", names.text());
-                let duel = Duel::fight(&what, &sides, load, self.rounds)?;
-                comparisons.push(Comparison { names, connections, duel });
+                let contest = Contest::hold(&what, &sides, load, self.rounds)?;
+                comparisons.push(Comparison { names, connections, contest });
             }
         }
         Ok(comparisons)

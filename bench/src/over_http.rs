@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::api::Api;
-use crate::duel::{Contender, Duel};
+use crate::contest::{Contender, Contest};
 use crate::guests;
 use crate::load::{self, Load, Pace, Target};
 use crate::report::Report;
@@ -81,7 +81,7 @@ pub(crate) struct Comparison {
     /// Requests due in a second; `None` in the closed loop.
     pub(crate) rate_per_second: Option<f64>,
     #[serde(flatten)]
-    pub(crate) duel: Duel,
+    pub(crate) contest: Contest,
 }
 
 impl OverHttp {
@@ -94,17 +94,17 @@ impl OverHttp {
         let mut report = Report::new("http", self.method(), &results)?;
         if !results.closed.is_empty() {
             let title = "Closed loop: the most that gets through (ratio of the rates)";
-            report = report.table(table(title, &results.closed, |duel| duel.rate_ratio));
+            report = report.table(table(title, &results.closed, |contest| contest.rate_ratio));
         }
         if !results.open.is_empty() {
             let title = "Open loop: latency from the instant a request was due (ratio of the p50)";
-            report = report.table(table(title, &results.open, |duel| duel.p50_ratio));
+            report = report.table(table(title, &results.open, |contest| contest.p50_ratio));
         }
         let added = results.closed.iter().filter(|comparison| comparison.connections == 1).map(|lone| {
-            let added = lone.duel.p50_difference_ns.text(time);
+            let added = lone.contest.p50_difference_ns.text(time);
             format!("the gateway adds {added} to the p50 of a lone request of {} bytes", lone.body_bytes)
         });
-        let limits = results.closed.iter().filter(|comparison| comparison.duel.sender_limits()).map(|limited| {
+        let limits = results.closed.iter().filter(|comparison| comparison.contest.sender_limits()).map(|limited| {
             format!(
                 "at {} connections the sender was busy all the time: its speed limits both sides (--client-threads)",
                 limited.connections
@@ -141,7 +141,8 @@ impl OverHttp {
                 results.closed.push(self.compare(&server, body_bytes, connections, Pace::Closed)?);
             }
             let closed = &results.closed[first..];
-            let peaks = closed.iter().map(|comparison| comparison.duel.first.requests_per_second.median);
+            let peaks =
+                closed.iter().map(|comparison| comparison.contest.sides[0].requests_per_second.median);
             let rate = match self.rate {
                 Rate::Off => continue,
                 Rate::PerSecond(rate) => rate,
@@ -164,7 +165,7 @@ impl OverHttp {
         let contender = |address| -> Result<Contender<'_>> {
             let echoed = Api::connect(address)?.invoke("echo", &body)?;
             ensure!(echoed == body, "the echo on {address} answered something else");
-            Ok(Contender { server, target: Target::post(address, ECHO_PATH, &body) })
+            Ok(Contender::server(server, Target::post(address, ECHO_PATH, &body)))
         };
         let contenders = [contender(server.addresses.gateway)?, contender(server.addresses.axum)?];
         let duration = Duration::from_secs_f64(self.seconds);
@@ -174,12 +175,12 @@ impl OverHttp {
             body_bytes,
             connections,
             rate_per_second: if let Pace::Open(rate) = pace { Some(rate) } else { None },
-            duel: Duel::fight(&what, &contenders, load, self.rounds)?,
+            contest: Contest::hold(&what, &contenders, load, self.rounds)?,
         })
     }
 }
 
-fn table(title: &str, comparisons: &[Comparison], compared: fn(&Duel) -> Spread) -> Table {
+fn table(title: &str, comparisons: &[Comparison], compared: fn(&Contest) -> Spread) -> Table {
     let mut table = Table::new(
         title,
         [
@@ -195,13 +196,12 @@ fn table(title: &str, comparisons: &[Comparison], compared: fn(&Duel) -> Spread)
             "ratio (min..max)",
         ],
     );
-    for Comparison { body_bytes, connections, duel, .. } in comparisons {
+    for Comparison { body_bytes, connections, contest, .. } in comparisons {
         let gateway = [format!("{body_bytes} B"), connections.to_string(), "gateway".to_owned()];
         let axum = [String::new(), String::new(), "axum".to_owned()];
-        let cpu = format!("CPU {}", duel.cpu_ratio.text(ratio));
-        for (head, side, last) in
-            [(gateway, &duel.first, compared(duel).text(ratio)), (axum, &duel.second, cpu)]
-        {
+        let cpu = contest.cpu_ratio.map(|compared| format!("CPU {}", compared.text(ratio)));
+        let rows = [(gateway, compared(contest).text(ratio)), (axum, cpu.unwrap_or_default())];
+        for ((head, last), side) in rows.into_iter().zip(&contest.sides) {
             let [body, connections, name] = head;
             let unsent = if side.unsent == 0 { String::new() } else { format!(", {} unsent", side.unsent) };
             table.row([
@@ -213,7 +213,7 @@ fn table(title: &str, comparisons: &[Comparison], compared: fn(&Duel) -> Spread)
                 time_of(side.latency.p90_ns),
                 time_of(side.latency.p99_ns),
                 time_of(side.latency.p999_ns),
-                time(side.server_cpu_ns_per_request.median),
+                side.cpu_ns_per_request.map_or_else(String::new, |spent| time(spent.median)),
                 last,
             ]);
         }

@@ -10,11 +10,11 @@ use serde_json::json;
 use super::docker::Place;
 use super::namespace::{ask, within};
 use super::stage::{LIMIT, Stage, WATCHDOG_PORT};
-use super::wait;
 use crate::load::post;
 use crate::report::progress;
 use crate::stats::{Spread, ratio, time};
 use crate::table::Table;
+use crate::wait;
 
 /// By hand: how often the Swarm is asked for the task, and then the watchdog.
 const TASK_INTERVAL: Duration = Duration::from_millis(5);

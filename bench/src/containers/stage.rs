@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::docker::{Docker, Place};
-use super::wait;
 use crate::api::Api;
 use crate::gateway::GatewayProcess;
+use crate::wait;
 
 /// The network that a gateway puts functions on unless it is told another.
 const NETWORK: &str = "functions";

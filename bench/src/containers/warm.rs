@@ -7,9 +7,9 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::contest::{Contender, Contest};
 use super::namespace::within;
 use super::stage::{Stage, WATCHDOG_PORT};
+use crate::contest::{Contender, Contest};
 use crate::load::{self, Load, Pace, Target};
 use crate::stats::{ratio, time, time_of, whole};
 use crate::table::Table;

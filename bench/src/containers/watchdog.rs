@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
-use super::contest::{Contender, Contest};
+use crate::contest::{Contender, Contest};
 use crate::idle::{Memory, mebibytes};
 use crate::load::{self, Load, Pace, Target};
 use crate::stats::{Spread, ratio, time, time_of, whole};

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::super::namespace::ask;
-use super::super::wait;
+use crate::wait;
 
 /// Longest wait for its start and for its end.
 const LIMIT: Duration = Duration::from_secs(10);

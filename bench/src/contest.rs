@@ -1,23 +1,24 @@
 //! Servers under the same load, in turns, wherever they are called from.
 //!
-//! As `duel` does it for the servers of this process; here one side may be in another network.
+//! A machine that changes its speed changes it for both: only what is divided round by round is
+//! worth comparing.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::Serialize;
 
-use super::wait;
-use crate::load::{Load, Outcome};
+use crate::load::{self, Load, Outcome, Target};
 use crate::report::progress;
-use crate::server::cpu_time;
+use crate::server::{Server, cpu_time};
 use crate::stats::{Latencies, Percentiles, Spread};
+use crate::wait;
 
 /// Load before the first round, thrown away.
-const WARM_UP: Duration = Duration::from_millis(500);
+const WARM_UP: Duration = Duration::from_secs(1);
 
 /// Load before each turn, thrown away: the other side has had the caches.
-const TURN_UP: Duration = Duration::from_millis(150);
+const TURN_UP: Duration = Duration::from_millis(200);
 
 /// Share of its threads' time above which the sender may be what limits the rate.
 const BUSY_SENDER: f64 = 0.95;
@@ -39,16 +40,22 @@ pub(crate) struct Contest {
     pub(crate) rate_ratio: Spread,
     /// First to second, of the p50.
     pub(crate) p50_ratio: Spread,
+    /// First less second, of the p50.
+    pub(crate) p50_difference_ns: Spread,
+    /// First to second, of the processor time for a request, where it is known of both.
+    pub(crate) cpu_ratio: Option<Spread>,
 }
 
 /// One side over all rounds.
 #[derive(Debug, Serialize)]
 pub(crate) struct Side {
     pub(crate) requests_per_second: Spread,
+    pub(crate) p50_ns: Spread,
     pub(crate) latency: Percentiles,
     pub(crate) cpu_ns_per_request: Option<Spread>,
     /// The sender's use of its threads; 1 is all of the time.
     pub(crate) sender_busy: Spread,
+    pub(crate) unsent: u64,
 }
 
 /// One side in one round.
@@ -87,21 +94,35 @@ impl Contest {
     }
 
     fn of(turns: &[Vec<Turn>]) -> Self {
-        let ratios = |figure: fn(&Turn) -> f64| -> Vec<f64> {
-            let [first, second] = turns else { return Vec::new() };
-            first.iter().zip(second).map(|(first, second)| figure(first) / figure(second)).collect()
+        let pairs = || {
+            let [first, second] = turns else { return [].iter().zip(&[]) };
+            first.iter().zip(second)
         };
+        let ratios = |figure: fn(&Turn) -> f64| -> Vec<f64> {
+            pairs().map(|(first, second)| figure(first) / figure(second)).collect()
+        };
+        let p50_ns = |turn: &Turn| turn.outcome.latencies.p50_ns() as f64;
         let rate_ratios = ratios(|turn| turn.outcome.requests_per_second);
+        let cpu_ratios: Option<Vec<f64>> = pairs()
+            .map(|(first, second)| Some(first.cpu_ns_per_request? / second.cpu_ns_per_request?))
+            .collect();
         Self {
             sides: turns.iter().map(|turns| Side::of(turns)).collect(),
             rate_ratio: Spread::of(rate_ratios.iter().copied()),
             rate_ratios,
-            p50_ratio: Spread::of(ratios(|turn| turn.outcome.latencies.p50_ns() as f64)),
+            p50_ratio: Spread::of(ratios(p50_ns)),
+            p50_difference_ns: Spread::of(pairs().map(|(first, second)| p50_ns(first) - p50_ns(second))),
+            cpu_ratio: cpu_ratios.map(Spread::of),
         }
     }
 }
 
-impl Contender<'_> {
+impl<'a> Contender<'a> {
+    /// A server of ours.
+    pub(crate) fn server(server: &Server, target: Target) -> Self {
+        Self { run: Box::new(move |load| load::run(&target, load)), pid: Some(server.pid()) }
+    }
+
     fn turn(&self, load: Load) -> Result<Turn> {
         let cpu = || self.pid.map(cpu_time).transpose();
         let sender = || cpu_time(std::process::id());
@@ -126,9 +147,11 @@ impl Side {
         let cpu: Option<Vec<f64>> = turns.iter().map(|turn| turn.cpu_ns_per_request).collect();
         Self {
             requests_per_second: Spread::of(turns.iter().map(|turn| turn.outcome.requests_per_second)),
+            p50_ns: Spread::of(turns.iter().map(|turn| turn.outcome.latencies.p50_ns() as f64)),
             latency: all.percentiles(),
             cpu_ns_per_request: cpu.map(Spread::of),
             sender_busy: Spread::of(turns.iter().map(|turn| turn.sender_busy)),
+            unsent: turns.iter().map(|turn| turn.outcome.unsent).sum(),
         }
     }
 }
