@@ -1,0 +1,283 @@
+//! What one function's load asks for, this tick seen alone.
+
+use std::fmt;
+use std::time::Duration;
+
+use bramble_provider::Runtime;
+use serde::Serialize;
+
+use crate::load::{Load, State};
+use crate::policy::{Policy, Signal};
+
+/// What a function's load asks for, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Proposal {
+    /// What to do.
+    pub change: Change,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What to do about a function, before what came earlier is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// Nothing.
+    Keep,
+    /// Follow the load, steadied by [`crate::stabilise`].
+    Follow {
+        /// Replicas that the load needs, bounds left aside: 2.4 is more than two can bear.
+        need: f64,
+        /// The same in whole replicas, within the bounds.
+        replicas: u32,
+    },
+    /// Go there at once: to zero, or up from it.
+    Exactly(u32),
+    /// Pause the replicas.
+    Freeze,
+}
+
+/// Why a proposal is what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "reason")]
+pub enum Reason {
+    /// The labels leave nothing to decide: a factor of 0, or no room between the bounds.
+    Fixed,
+    /// Nobody waits, and it has no replicas.
+    AtZero,
+    /// It has no replicas and invocations wait.
+    Wanted {
+        /// How many run or wait.
+        invocations: f64,
+    },
+    /// The load is missing, too old, or no number.
+    NoData {
+        /// Which load.
+        signal: Signal,
+    },
+    /// The load.
+    Load {
+        /// Which load.
+        signal: Signal,
+        /// How much of it, over all replicas.
+        load: f64,
+        /// How much of it is for one replica.
+        per_replica: f64,
+        /// Replicas for it, before the bounds.
+        wanted: u32,
+        /// The bound that changed this number.
+        bound: Option<Bound>,
+    },
+    /// More slots are wanted than the load says: invocations wait for one.
+    Waiting {
+        /// How many run or wait, each on a slot of its own.
+        invocations: f64,
+        /// The bound that changed this number.
+        bound: Option<Bound>,
+    },
+    /// Idle long enough to be paused.
+    IdleFreeze {
+        /// For how long.
+        idle_for: Duration,
+    },
+    /// Idle long enough to have no replicas.
+    IdleZero {
+        /// For how long.
+        idle_for: Duration,
+        /// Whether it went early, for the host is short of memory.
+        memory_short: bool,
+    },
+    /// Idle long enough to have no replicas, but the minimum is 1 or more.
+    IdleKept {
+        /// The minimum.
+        min: u32,
+    },
+}
+
+/// A bound of the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// The fewest replicas.
+    Min(u32),
+    /// The most replicas.
+    Max(u32),
+}
+
+/// What `load` asks for. Pure; allocates nothing.
+///
+/// The number of replicas follows from the load over all of them, not from the mean and the number that
+/// answered: so it is right while some start or are frozen.
+pub fn decide(policy: &Policy, load: &Load, state: &State) -> Proposal {
+    if state.desired == 0 {
+        return from_zero(load, state);
+    }
+    if let Some(proposal) = idle(policy, load, state) {
+        return proposal;
+    }
+    if !policy.follows_load() {
+        return keep(Reason::Fixed);
+    }
+    follow(policy, load, state)
+}
+
+/// Replicas after an alert, as the original has it: `factor` percent of the maximum more while it fires,
+/// and the minimum when it is resolved.
+///
+/// Where replicas do not follow load ([`Policy::follows_load`]), alerts change nothing either.
+pub fn alert(policy: &Policy, firing: bool, current: u32) -> u32 {
+    if !policy.follows_load() {
+        return current;
+    }
+    if !firing {
+        return policy.min;
+    }
+    let step = u64::from(policy.max).saturating_mul(u64::from(policy.factor)).div_ceil(100);
+    let step = u32::try_from(step).unwrap_or(u32::MAX);
+    current.saturating_add(step).min(policy.max)
+}
+
+/// A function at 0 stays there until somebody waits: rates over a past window say nothing then.
+fn from_zero(load: &Load, state: &State) -> Proposal {
+    let queued = sane(load.queued).unwrap_or(0.0);
+    // At 0 containers the module of a hybrid function still serves: running is not waiting.
+    let running = if state.runtime == Runtime::Hybrid { 0.0 } else { sane(load.inflight).unwrap_or(0.0) };
+    let invocations = queued + running;
+    if invocations > 0.0 {
+        return Proposal { change: Change::Exactly(1), reason: Reason::Wanted { invocations } };
+    }
+    keep(Reason::AtZero)
+}
+
+/// What being idle asks for; `None` when it asks for nothing.
+fn idle(policy: &Policy, load: &Load, state: &State) -> Option<Proposal> {
+    let idle_for = load.idle_for?;
+    // Both must be known to be 0: a function with an invocation is never frozen or removed.
+    if load.inflight != Some(0.0) || load.queued != Some(0.0) {
+        return None;
+    }
+    let may_freeze = policy.freeze_after.is_some_and(|after| idle_for >= after);
+    if let Some(after) = policy.to_zero_after() {
+        let memory_short = may_freeze && state.memory_short && idle_for < after;
+        if idle_for >= after || memory_short {
+            let reason = Reason::IdleZero { idle_for, memory_short };
+            return Some(Proposal { change: Change::Exactly(0), reason });
+        }
+    }
+    // A slot costs nothing while it is idle: there is nothing to pause.
+    if may_freeze && state.runtime != Runtime::Wasm && state.available > state.frozen {
+        return Some(Proposal { change: Change::Freeze, reason: Reason::IdleFreeze { idle_for } });
+    }
+    let kept = policy.kept_by_min && state.desired == policy.min;
+    if kept && policy.zero_after.is_some_and(|after| idle_for >= after) {
+        return Some(keep(Reason::IdleKept { min: policy.min }));
+    }
+    None
+}
+
+fn follow(policy: &Policy, load: &Load, state: &State) -> Proposal {
+    let signal = policy.signal;
+    let Some(total) = total(signal, load) else { return keep(Reason::NoData { signal }) };
+    let per_replica = policy.per_replica();
+    let by_load = total / per_replica;
+    let (wanted, bound) = whole(by_load, policy);
+    let replicas = bounded(wanted, bound);
+    if let Some(invocations) = waiting(load, state).filter(|slots| *slots > by_load) {
+        let (wanted, bound) = whole(invocations, policy);
+        let change = Change::Follow { need: invocations, replicas: bounded(wanted, bound) };
+        return Proposal { change, reason: Reason::Waiting { invocations, bound } };
+    }
+    let reason = Reason::Load { signal, load: total, per_replica, wanted, bound };
+    Proposal { change: Change::Follow { need: by_load, replicas }, reason }
+}
+
+/// Load over all replicas in the unit of the policy's target.
+fn total(signal: Signal, load: &Load) -> Option<f64> {
+    match signal {
+        Signal::Rps => sane(load.rps),
+        Signal::Capacity => Some(sane(load.inflight)? + sane(load.queued)?),
+        Signal::Cpu => sane(load.cpu_cores).map(|cores| cores * 1_000.0),
+        Signal::Queue => sane(load.queued),
+    }
+}
+
+/// Slots that are wanted while invocations wait for one: a slot runs one at a time, so this is exact,
+/// where a rate is a guess at how long they run. How much a container runs at once is not known.
+fn waiting(load: &Load, state: &State) -> Option<f64> {
+    let queued = sane(load.queued).filter(|queued| *queued > 0.0)?;
+    (state.runtime == Runtime::Wasm).then_some(queued + sane(load.inflight)?)
+}
+
+/// A load that a sum can be made of.
+fn sane(load: Option<f64>) -> Option<f64> {
+    load.filter(|load| load.is_finite() && *load >= 0.0)
+}
+
+/// Whole replicas for a need, and the bound that stands in the way.
+fn whole(need: f64, policy: &Policy) -> (u32, Option<Bound>) {
+    let wanted = ceil(need);
+    let bound = match wanted {
+        few if few < policy.floor() => Some(Bound::Min(policy.floor())),
+        many if many > policy.max => Some(Bound::Max(policy.max)),
+        _ => None,
+    };
+    (wanted, bound)
+}
+
+fn bounded(wanted: u32, bound: Option<Bound>) -> u32 {
+    match bound {
+        None => wanted,
+        Some(Bound::Min(bound) | Bound::Max(bound)) => bound,
+    }
+}
+
+/// Up to the next whole number; a hair above one is that one.
+pub(crate) fn ceil(need: f64) -> u32 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+    let whole = (need - 1e-9).ceil() as u32;
+    whole
+}
+
+fn keep(reason: Reason) -> Proposal {
+    Proposal { change: Change::Keep, reason }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed => f.write_str("the labels leave nothing to scale"),
+            Self::AtZero => f.write_str("nobody waits for it"),
+            Self::Wanted { invocations } => {
+                write!(f, "{invocations:.0} invocations wait and nothing runs them")
+            }
+            Self::NoData { signal } => write!(f, "no fresh {signal} to go by"),
+            Self::Load { signal, load, per_replica, wanted, bound } => {
+                write!(f, "{signal} is {load:.2}, {per_replica:.2} is for one replica: wants {wanted}")?;
+                bound_text(f, *bound)
+            }
+            Self::Waiting { invocations, bound } => {
+                write!(f, "{invocations:.1} invocations run or wait, each for a slot")?;
+                bound_text(f, *bound)
+            }
+            Self::IdleFreeze { idle_for } => write!(f, "idle for {} s: paused", idle_for.as_secs()),
+            Self::IdleZero { idle_for, memory_short: false } => {
+                write!(f, "idle for {} s", idle_for.as_secs())
+            }
+            Self::IdleZero { idle_for, memory_short: true } => {
+                write!(f, "idle for {} s, and the host is short of memory", idle_for.as_secs())
+            }
+            Self::IdleKept { min } => write!(f, "idle, but its minimum is {min}"),
+        }
+    }
+}
+
+fn bound_text(f: &mut fmt::Formatter<'_>, bound: Option<Bound>) -> fmt::Result {
+    match bound {
+        None => Ok(()),
+        Some(Bound::Min(min)) => write!(f, ", at least {min}"),
+        Some(Bound::Max(max)) => write!(f, ", at most {max}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,40 @@
+//! What is known of a function at one tick.
+
+use std::time::Duration;
+
+use bramble_provider::Runtime;
+use serde::Serialize;
+
+/// The load of one function over all its replicas, as a source saw it.
+///
+/// `None` means missing or too old, which is not 0: what is not known changes nothing. A source that
+/// answers at all says 0 for a function that nobody invoked.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Load {
+    /// Invocations that began, per second, lately.
+    pub rps: Option<f64>,
+    /// Invocations that run on a replica, those that wait not counted.
+    pub inflight: Option<f64>,
+    /// CPUs in use: 1.5 is one and a half of them.
+    pub cpu_cores: Option<f64>,
+    /// Invocations that wait: for a replica, and in the asynchronous queue.
+    pub queued: Option<f64>,
+    /// For how long no invocation began, ran or waited.
+    pub idle_for: Option<Duration>,
+}
+
+/// The replicas of one function, and what runs them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct State {
+    /// What runs the replicas that are counted here. Of a hybrid function these are its containers.
+    pub runtime: Runtime,
+    /// Replicas asked for.
+    pub desired: u32,
+    /// Replicas able to take an invocation, frozen ones included.
+    pub available: u32,
+    /// Of the available ones, those that are paused.
+    pub frozen: u32,
+    /// Whether the host is short of memory: an idle function that may go to 0 then goes as soon as it
+    /// could be frozen.
+    pub memory_short: bool,
+}
