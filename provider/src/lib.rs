@@ -25,6 +25,6 @@ pub use invoke::{CallId, Invocation};
 pub use log::{LogLine, LogQuery};
 pub use name::{DEFAULT_NAMESPACE, FunctionName, SecretName};
 pub use provider::{LogStream, Provider, Scale};
-pub use settings::{OutputForm, Settings};
+pub use settings::{HybridPolicy, OutputForm, Settings};
 pub use spec::{Code, FunctionSpec, Resources, Runtime};
 pub use status::{FunctionStatus, Replicas};

@@ -9,6 +9,9 @@ use crate::quantity::parse_duration;
 /// The annotation that chooses [`OutputForm`].
 pub const OUTPUT_ANNOTATION: &str = "bramble.output";
 
+/// The annotation that chooses [`HybridPolicy`].
+pub const POLICY_ANNOTATION: &str = "bramble.policy";
+
 /// Longest an invocation may run when the function does not say: the `exec_timeout` default.
 pub const DEFAULT_EXEC_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -29,6 +32,44 @@ pub struct Settings {
     pub combine_output: bool,
     /// What stdout holds, by [`OUTPUT_ANNOTATION`].
     pub output: OutputForm,
+    /// Which runtime of a hybrid takes an invocation, by [`POLICY_ANNOTATION`].
+    pub policy: HybridPolicy,
+}
+
+/// Which runtime of a hybrid function takes an invocation. Means nothing for other functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HybridPolicy {
+    /// `wasm-first`: a module as long as it has a free slot, else a container.
+    WasmFirst,
+    /// `bridge`: a container as soon as one is available, a module until then.
+    Bridge,
+    /// `fastest`: by measured service time and queue, trying the other one now and then.
+    #[default]
+    Fastest,
+}
+
+impl HybridPolicy {
+    const ALL: [Self; 3] = [Self::WasmFirst, Self::Bridge, Self::Fastest];
+
+    /// The word in the annotation.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WasmFirst => "wasm-first",
+            Self::Bridge => "bridge",
+            Self::Fastest => "fastest",
+        }
+    }
+
+    fn read(annotations: &BTreeMap<String, String>) -> Result<Self, ProviderError> {
+        let Some(text) = annotations.get(POLICY_ANNOTATION) else { return Ok(Self::default()) };
+        Self::ALL.into_iter().find(|policy| policy.as_str() == text).ok_or_else(|| {
+            let text = crate::name::shortened(text);
+            refused(
+                "annotations.bramble.policy",
+                format!("{text:?} is none of `wasm-first`, `bridge` and `fastest`"),
+            )
+        })
+    }
 }
 
 /// What a function writes on stdout.
@@ -50,6 +91,7 @@ impl Default for Settings {
             write_debug: false,
             combine_output: false,
             output: OutputForm::Body,
+            policy: HybridPolicy::default(),
         }
     }
 }
@@ -81,6 +123,7 @@ impl Settings {
         }
         settings.write_debug = switch(env, "write_debug")?;
         settings.combine_output = switch(env, "combine_output")?;
+        settings.policy = HybridPolicy::read(annotations)?;
         settings.output = match annotations.get(OUTPUT_ANNOTATION).map(String::as_str) {
             None | Some("body") => OutputForm::Body,
             Some("cgi") => OutputForm::Cgi,
@@ -141,6 +184,26 @@ mod tests {
             match read(&[(key, value)]) {
                 Err(ProviderError::InvalidSpec { field, .. }) => assert!(field.ends_with(key), "{field}"),
                 other => panic!("{key}={value}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_policy_of_a_hybrid_is_read_or_refused_by_name_and_value() {
+        let read = |text: &str| {
+            let annotations = BTreeMap::from([(POLICY_ANNOTATION.to_owned(), text.to_owned())]);
+            Settings::read(&BTreeMap::new(), &annotations).map(|settings| settings.policy)
+        };
+        for policy in HybridPolicy::ALL {
+            assert_eq!(read(policy.as_str()).unwrap(), policy);
+        }
+        for bad in ["", "Fastest", "container-first"] {
+            match read(bad) {
+                Err(ProviderError::InvalidSpec { field, reason }) => {
+                    assert_eq!(field, "annotations.bramble.policy");
+                    assert!(reason.starts_with(&format!("{bad:?}")), "{reason}");
+                }
+                other => panic!("{bad:?}: {other:?}"),
             }
         }
     }

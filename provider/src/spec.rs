@@ -7,10 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::error::ProviderError;
 use crate::name::{FunctionName, SecretName};
-use crate::settings::Settings;
+use crate::settings::{POLICY_ANNOTATION, Settings};
 
 /// The label that sets how many replicas a function starts with and never falls below.
 pub const SCALE_MIN_LABEL: &str = "com.openfaas.scale.min";
+
+/// The annotation that puts a module beside a container image, which makes a function hybrid.
+pub const MODULE_ANNOTATION: &str = "bramble.module";
 
 /// Most environment variables, labels or annotations of one function.
 pub const MAX_ENTRIES: usize = 1_024;
@@ -93,6 +96,16 @@ impl Runtime {
             Self::Hybrid => "hybrid",
         }
     }
+
+    /// Whether there is a module to run.
+    pub fn has_module(self) -> bool {
+        matches!(self, Self::Wasm | Self::Hybrid)
+    }
+
+    /// Whether there are containers, which are then what its replicas count.
+    pub fn has_containers(self) -> bool {
+        matches!(self, Self::Container | Self::Hybrid)
+    }
 }
 
 /// Memory and processor time, as a limit or as a promise.
@@ -131,6 +144,29 @@ impl FunctionSpec {
             Code::Image(_) => Runtime::Container,
             Code::Hybrid { .. } => Runtime::Hybrid,
         }
+    }
+
+    /// What the wasm provider gets of it: the module alone, so that another image changes nothing there.
+    pub fn module_half(&self) -> Self {
+        match &self.code {
+            Code::Hybrid { module, .. } => self.half(Code::Module(*module)),
+            Code::Module(_) | Code::Image(_) => self.clone(),
+        }
+    }
+
+    /// What the container provider gets of it: the image alone, so that another module or policy
+    /// restarts no container.
+    pub fn image_half(&self) -> Self {
+        match &self.code {
+            Code::Hybrid { image, .. } => self.half(Code::Image(image.clone())),
+            Code::Module(_) | Code::Image(_) => self.clone(),
+        }
+    }
+
+    fn half(&self, code: Code) -> Self {
+        let mut half = Self { code, ..self.clone() };
+        half.annotations.retain(|key, _| key != MODULE_ANNOTATION && key != POLICY_ANNOTATION);
+        half
     }
 
     /// The settings that the environment and the annotations hold.
@@ -232,5 +268,19 @@ mod tests {
         let mut bad = spec();
         bad.labels.insert(SCALE_MIN_LABEL.into(), "abc".into());
         assert!(matches!(bad.validate(), Err(ProviderError::InvalidSpec { .. })));
+    }
+
+    #[test]
+    fn a_half_is_what_it_would_be_alone() {
+        let (module, image) = (Digest::from_sha256([7; 32]), "echo:1".to_owned());
+        let mut hybrid = spec();
+        hybrid.annotations.insert("a".into(), "b".into());
+        let alone = FunctionSpec { code: Code::Image(image.clone()), ..hybrid.clone() };
+        let guest = hybrid.clone();
+        hybrid.code = Code::Hybrid { module, image };
+        hybrid.annotations.insert(MODULE_ANNOTATION.into(), module.to_string());
+        hybrid.annotations.insert(POLICY_ANNOTATION.into(), "bridge".into());
+        assert_eq!((hybrid.image_half(), hybrid.module_half()), (alone.clone(), guest));
+        assert_eq!(alone.image_half(), alone);
     }
 }
