@@ -1,0 +1,182 @@
+//! The load as a Prometheus has it, one query per signal for all functions.
+//!
+//! The properties that must hold: a tick's queries end within [`QUERY_LIMIT`] and hold at most
+//! [`MAX_ANSWER_BYTES`] each; how old a sample is, is told by Prometheus' own clock alone; a value
+//! that is no finite number, and a function that is not ours, are as if they were not there.
+
+mod answer;
+mod client;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bramble_provider::{DEFAULT_NAMESPACE, FunctionName};
+
+use self::answer::Vector;
+use self::client::Client;
+pub use self::client::{InvalidUrl, PrometheusUrl};
+use super::idle::Idle;
+use super::promql::{Queries, Query, Selector};
+use super::{Source, SourceError};
+use crate::load::Load;
+use crate::target::Observed;
+
+/// Longest that all queries of one tick may take, from the connection to the last byte.
+const QUERY_LIMIT: Duration = Duration::from_secs(5);
+
+/// Largest answer to one query that is read; 10,000 functions are about 1 MiB.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
+
+/// How to ask a Prometheus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrometheusConfig {
+    /// Where it is.
+    pub url: PrometheusUrl,
+    /// Which series are this gateway's.
+    pub selector: Selector,
+    /// How far back two scrapes may be that make a rate, and how old a sample may be: longer than two
+    /// scrape intervals.
+    pub window: Duration,
+}
+
+/// Asks a Prometheus.
+#[derive(Debug)]
+pub struct Prometheus {
+    client: Client,
+    queries: Queries,
+    window: Duration,
+    limit: Duration,
+    idle: HashMap<FunctionName, Idle>,
+}
+
+impl Prometheus {
+    /// Nothing is asked yet.
+    pub fn new(config: PrometheusConfig) -> Self {
+        let PrometheusConfig { url, selector, window } = config;
+        let queries = Queries::new(&selector, window);
+        Self { client: Client::new(url), queries, window, limit: QUERY_LIMIT, idle: HashMap::new() }
+    }
+
+    async fn ask(&self, query: &Query) -> Result<Vector, SourceError> {
+        let answer = self.client.ask(query).await?;
+        Vector::parse(&answer).map_err(|reason| self.client.garbage(reason))
+    }
+
+    async fn ask_all(&self) -> Result<Answers, SourceError> {
+        let queries = &self.queries;
+        let (scraped_at, started, rps, inflight, queued, cpu) = tokio::try_join!(
+            self.ask(&queries.scraped_at),
+            self.ask(&queries.started),
+            self.ask(&queries.rps),
+            self.ask(&queries.inflight),
+            self.ask(&queries.queued),
+            self.ask(&queries.cpu),
+        )?;
+        Ok(Answers { scraped_at, started, rps, inflight, queued, cpu })
+    }
+}
+
+/// What the queries of one tick said.
+struct Answers {
+    scraped_at: Vector,
+    started: Vector,
+    rps: Vector,
+    inflight: Vector,
+    queued: Vector,
+    cpu: Vector,
+}
+
+/// The answers for one function.
+#[derive(Debug, Clone, Copy, Default)]
+struct Row {
+    fresh: bool,
+    started: Option<f64>,
+    rps: Option<f64>,
+    inflight: Option<f64>,
+    queued: Option<f64>,
+    cpu: Option<f64>,
+}
+
+impl Source for Prometheus {
+    fn name(&self) -> &'static str {
+        "prometheus"
+    }
+
+    async fn loads(&mut self, functions: &[Observed], now: Duration) -> Result<Vec<Load>, SourceError> {
+        let answers = tokio::time::timeout(self.limit, self.ask_all())
+            .await
+            .unwrap_or_else(|_| Err(self.client.timed_out(self.limit)))?;
+        let rows = answers.rows(functions, self.window);
+        if self.idle.len() > functions.len() {
+            let there: std::collections::HashSet<_> =
+                functions.iter().map(|observed| observed.function.name()).collect();
+            self.idle.retain(|name, _| there.contains(name));
+        }
+        Ok(functions.iter().zip(rows).map(|(observed, row)| self.load(observed, row, now)).collect())
+    }
+}
+
+impl Prometheus {
+    fn load(&mut self, observed: &Observed, row: Row, now: Duration) -> Load {
+        if !row.fresh {
+            return Load::default();
+        }
+        let waiting = row.queued.unwrap_or(0.0);
+        // A series of a count begins with the first invocation. Without it there was none; with it
+        // but without a rate there was one scrape, which tells nothing.
+        let started = row.started.unwrap_or(0.0);
+        let active = row.inflight.is_none_or(|inflight| inflight > 0.0) || observed.is_busy();
+        let name = observed.function.name();
+        let idle_for = match self.idle.get_mut(name) {
+            Some(idle) => idle.look(started, active, now),
+            None => {
+                self.idle.insert(name.clone(), Idle::new(started, now));
+                Duration::ZERO
+            }
+        };
+        Load {
+            rps: row.rps.or_else(|| row.started.is_none().then_some(0.0)),
+            inflight: row.inflight.map(|inflight| (inflight - waiting).max(0.0)),
+            cpu_cores: row.cpu,
+            queued: row.queued,
+            idle_for: Some(idle_for),
+        }
+    }
+}
+
+impl Answers {
+    /// One row for each function, in their order.
+    fn rows(&self, functions: &[Observed], oldest: Duration) -> Vec<Row> {
+        let places: HashMap<&str, usize> = functions
+            .iter()
+            .enumerate()
+            .map(|(place, observed)| (observed.function.name().as_str(), place))
+            .collect();
+        let mut rows = vec![Row::default(); functions.len()];
+        let mut each = |vector: &Vector, set: &dyn Fn(&mut Row, f64, f64)| {
+            for sample in &vector.samples {
+                if let Some(place) = places.get(own_name(&sample.function)) {
+                    set(&mut rows[*place], sample.at, sample.value);
+                }
+            }
+        };
+        each(&self.scraped_at, &|row, at, scraped| {
+            // A sample from the future is one of a clock that stepped; nothing is known of its age.
+            row.fresh = (0.0..=oldest.as_secs_f64()).contains(&(at - scraped));
+        });
+        each(&self.started, &|row, _, value| row.started = Some(value));
+        each(&self.rps, &|row, _, value| row.rps = Some(value));
+        each(&self.inflight, &|row, _, value| row.inflight = Some(value));
+        each(&self.queued, &|row, _, value| row.queued = Some(value));
+        each(&self.cpu, &|row, _, value| row.cpu = Some(value));
+        rows
+    }
+}
+
+/// The original writes the default namespace behind a name.
+fn own_name(text: &str) -> &str {
+    text.strip_suffix(DEFAULT_NAMESPACE).and_then(|text| text.strip_suffix('.')).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! A view and the changes to it as JSON, for a scaler that runs elsewhere than its gateway.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bramble_provider::{FunctionName, Runtime};
+use serde::{Deserialize, Serialize};
+
+use super::{Counters, Deployed, Observed, View};
+use crate::load::State;
+
+/// Answer of `GET /system/scaler`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ViewDocument {
+    /// Wasm slots of the host.
+    pub wasm_slots: u32,
+    /// Every function.
+    pub functions: Vec<FunctionDocument>,
+}
+
+/// One function of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FunctionDocument {
+    /// Its name.
+    pub name: FunctionName,
+    /// What runs it.
+    pub runtime: Runtime,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Replicas asked for.
+    pub desired: u32,
+    /// Replicas able to take an invocation.
+    pub available: u32,
+    /// Of these, paused ones.
+    pub frozen: u32,
+    /// Whether the host is short of memory.
+    pub memory_short: bool,
+    /// Invocations admitted since the gateway started.
+    pub started: u64,
+    /// Invocations admitted and unfinished.
+    pub inflight: u32,
+    /// Of these, waiting ones.
+    pub queued: u32,
+    /// Seconds of processor time, where that is metered.
+    pub cpu_seconds: Option<f64>,
+    /// Whether an alert holds it up.
+    pub held: bool,
+}
+
+/// Body of `PUT /system/scaler-lease`, and the answer to it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LeaseDocument {
+    /// Who wants to be the one writer, as it calls itself.
+    pub holder: String,
+    /// For how long.
+    pub seconds: f64,
+}
+
+/// Body of `POST /system/scaler/changes`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChangeDocument {
+    /// Who asks; refused unless it holds the lease.
+    pub holder: String,
+    /// The function.
+    pub name: FunctionName,
+    /// What to do.
+    #[serde(flatten)]
+    pub change: ChangeKind,
+}
+
+/// What to do with the replicas of a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "action")]
+pub enum ChangeKind {
+    /// Ask for another number.
+    Scale {
+        /// The number that is asked for now.
+        from: u32,
+        /// The other one.
+        to: u32,
+    },
+    /// Pause what is idle.
+    Freeze,
+}
+
+/// Answer of `POST /system/scaler/changes`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChangedDocument {
+    /// Whether the change was made; not when somebody else was quicker.
+    pub changed: bool,
+}
+
+impl From<&View> for ViewDocument {
+    fn from(view: &View) -> Self {
+        let functions = view.functions.iter().map(FunctionDocument::from).collect();
+        Self { wasm_slots: view.wasm_slots, functions }
+    }
+}
+
+impl From<ViewDocument> for View {
+    fn from(document: ViewDocument) -> Self {
+        let functions = document.functions.into_iter().map(Observed::from).collect();
+        Self { wasm_slots: document.wasm_slots, functions }
+    }
+}
+
+impl From<&Observed> for FunctionDocument {
+    fn from(observed: &Observed) -> Self {
+        let Observed { function, state, counters, held } = observed;
+        Self {
+            name: function.name().clone(),
+            runtime: function.runtime(),
+            labels: function.labels().clone(),
+            desired: state.desired,
+            available: state.available,
+            frozen: state.frozen,
+            memory_short: state.memory_short,
+            started: counters.started,
+            inflight: counters.inflight,
+            queued: counters.queued,
+            cpu_seconds: counters.cpu_seconds,
+            held: *held,
+        }
+    }
+}
+
+impl From<FunctionDocument> for Observed {
+    fn from(document: FunctionDocument) -> Self {
+        let FunctionDocument { name, runtime, labels, desired, available, frozen, memory_short, .. } =
+            document;
+        Self {
+            function: Arc::new(Remote { name, labels, runtime }),
+            state: State { runtime, desired, available, frozen, memory_short },
+            counters: Counters {
+                started: document.started,
+                inflight: document.inflight,
+                queued: document.queued,
+                cpu_seconds: document.cpu_seconds,
+            },
+            held: document.held,
+        }
+    }
+}
+
+/// A function of another process.
+#[derive(Debug)]
+struct Remote {
+    name: FunctionName,
+    labels: BTreeMap<String, String>,
+    runtime: Runtime,
+}
+
+impl Deployed for Remote {
+    fn name(&self) -> &FunctionName {
+        &self.name
+    }
+
+    fn labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
+    }
+
+    fn runtime(&self) -> Runtime {
+        self.runtime
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::testing::observed;
+
+    #[test]
+    fn a_view_survives_the_way() {
+        let counters = Counters { started: 9, inflight: 3, queued: 1, cpu_seconds: Some(0.5) };
+        let view = View { functions: vec![observed("echo.team", &[("a", "b")], counters)], wasm_slots: 512 };
+        let json = serde_json::to_string(&ViewDocument::from(&view)).unwrap();
+        let read = View::from(serde_json::from_str::<ViewDocument>(&json).unwrap());
+        let (before, after) = (&view.functions[0], &read.functions[0]);
+        assert_eq!((after.counters, after.state, read.wasm_slots), (before.counters, before.state, 512));
+        assert_eq!(
+            (after.function.name(), after.function.labels()),
+            (before.function.name(), before.function.labels())
+        );
+    }
+
+    #[test]
+    fn a_change_is_written_flat() {
+        let text = r#"{"holder":"a","name":"echo","action":"scale","from":1,"to":3}"#;
+        let read: ChangeDocument = serde_json::from_str(text).unwrap();
+        assert_eq!(read.change, ChangeKind::Scale { from: 1, to: 3 });
+        assert_eq!(serde_json::to_string(&read).unwrap(), text);
+    }
+}
