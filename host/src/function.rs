@@ -8,6 +8,7 @@ use bramble_provider::{FunctionName, ProviderError, Replicas};
 
 use crate::function_log::FunctionLog;
 use crate::revision::Revision;
+use crate::run::CpuMeter;
 use crate::slots::{NoSlot, Slots};
 
 /// When a refused client may try again: an invocation is short against a second.
@@ -22,6 +23,8 @@ pub(crate) struct Function {
     pub(crate) host_slots: Arc<Slots>,
     pub(crate) revision: ArcSwap<Revision>,
     pub(crate) log: Arc<FunctionLog>,
+    /// Counts only while the function is scaled by its processor time.
+    pub(crate) cpu: Arc<CpuMeter>,
 }
 
 impl Function {

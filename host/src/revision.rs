@@ -13,6 +13,9 @@ use crate::inspect::GuestKind;
 use crate::metrics::HostMetrics;
 use crate::secrets::SecretsView;
 
+/// The label that names what a function is scaled by.
+const SCALE_TYPE_LABEL: &str = "com.openfaas.scale.type";
+
 /// Tells a guest that its stdout is read as CGI, so that one program can serve both forms.
 const OUTPUT_VARIABLE: &str = "BRAMBLE_OUTPUT=cgi";
 
@@ -29,6 +32,8 @@ pub(crate) struct Revision {
     pub(crate) secrets: Option<SecretsView>,
     pub(crate) memory_bytes: u64,
     pub(crate) max_output_bytes: u64,
+    /// Whether its time on a processor is metered: it is scaled by that.
+    pub(crate) meters_cpu: bool,
     pub(crate) metrics: Arc<HostMetrics>,
     log: Arc<FunctionLog>,
     code: ArcSwapOption<Code>,
@@ -74,6 +79,7 @@ impl Revision {
             secrets,
             memory_bytes,
             max_output_bytes: config.max_output_bytes,
+            meters_cpu: spec.labels.get(SCALE_TYPE_LABEL).is_some_and(|signal| signal == "cpu"),
             metrics,
             log,
             code: ArcSwapOption::empty(),

@@ -47,6 +47,8 @@ pub struct SlotCounts {
     pub queued: u32,
     /// Whether the code is in memory.
     pub loaded: bool,
+    /// Time that its guests were on a thread, where that is metered: a function scaled by `cpu`.
+    pub cpu_time: Option<std::time::Duration>,
 }
 
 /// Runs wasm functions inside this process.
@@ -149,11 +151,15 @@ impl WasmProvider {
 
     /// The slots of a function, without waiting.
     pub fn slots(&self, name: &FunctionName) -> Option<SlotCounts> {
-        self.functions.load().get(name).map(|function| SlotCounts {
-            desired: function.slots.desired(),
-            busy: function.slots.busy(),
-            queued: function.slots.queued(),
-            loaded: function.revision.load().code().is_some(),
+        self.functions.load().get(name).map(|function| {
+            let revision = function.revision.load();
+            SlotCounts {
+                desired: function.slots.desired(),
+                busy: function.slots.busy(),
+                queued: function.slots.queued(),
+                loaded: revision.code().is_some(),
+                cpu_time: revision.meters_cpu.then(|| function.cpu.total()),
+            }
         })
     }
 
@@ -188,6 +194,7 @@ impl WasmProvider {
             slots: Slots::new(desired, self.config.queue_limit),
             host_slots: Arc::clone(&self.host_slots),
             log: Arc::clone(revision.log()),
+            cpu: Arc::default(),
             revision: ArcSwap::from_pointee(revision),
         })
     }
@@ -235,20 +242,22 @@ impl WasmProvider {
     ) -> Result<Response<Body>, ProviderError> {
         let (invocation, body) = invocation.into_parts();
         let timeout = revision.settings.exec_timeout;
+        let meter = revision.meters_cpu.then(|| Arc::clone(&admitted.function.cpu));
         if let Code::HttpComponent(proxy) = &*code {
             let call = Call::new(revision, invocation, Body::empty());
             let (sender, answer) = tokio::sync::oneshot::channel();
             let handling = Box::pin(http_guest::handle(proxy.clone(), Arc::clone(&call), body, sender));
-            let run = GuestRun::new(handling, timeout);
+            let run = GuestRun::new(handling, timeout, meter);
             return Box::pin(Answering { run, answer, call, admitted }.response()).await;
         }
         let call = Call::new(revision, invocation, body);
         let run = match &*code {
             Code::CommandComponent(command) => {
-                GuestRun::new(Box::pin(command_component::run(command.clone(), Arc::clone(&call))), timeout)
+                let running = command_component::run(command.clone(), Arc::clone(&call));
+                GuestRun::new(Box::pin(running), timeout, meter)
             }
             Code::Command(_) | Code::HttpComponent(_) => {
-                GuestRun::new(Box::pin(run::command(code, Arc::clone(&call))), timeout)
+                GuestRun::new(Box::pin(run::command(code, Arc::clone(&call))), timeout, meter)
             }
         };
         Responding { run, call, admitted }.response().await
