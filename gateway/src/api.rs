@@ -4,12 +4,14 @@
 //! connections (`serve`), doing what is asked (`functions`, the wasm host).
 //! The property that must hold: every refusal of ours is `{"error":{"code","message"}}`.
 
+mod alert;
 mod body;
 mod count;
 mod extract;
 mod functions;
 mod logs;
 mod modules;
+mod scaler;
 mod system;
 mod wire;
 mod words;
@@ -33,8 +35,12 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         )
         .route("/system/functions/{*name}", put(functions::upload))
         .route("/system/function/{*name}", get(functions::describe))
-        .route("/system/scale-function/{*name}", post(functions::scale))
+        .route("/system/scale-function/{*name}", get(scaler::explain).post(functions::scale))
         .route("/system/freeze-function/{*name}", post(functions::freeze))
+        .route("/system/alert", post(alert::receive))
+        .route("/system/scaler", get(scaler::view))
+        .route("/system/scaler/changes", post(scaler::change))
+        .route("/system/scaler-lease", put(scaler::lease).delete(scaler::give_back))
         .route("/system/modules", get(modules::list).put(modules::upload))
         .route("/system/modules/{*digest}", delete(modules::remove))
         .route("/system/namespaces", get(system::namespaces))

@@ -9,6 +9,8 @@ use std::time::Duration;
 use bramble_host::HostConfig;
 use bramble_swarm::SwarmConfig;
 
+use crate::scaling::ScalingConfig;
+
 /// Settings of one gateway.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
@@ -30,6 +32,8 @@ pub struct GatewayConfig {
     pub wasm: HostConfig,
     /// The container provider.
     pub containers: SwarmConfig,
+    /// The scaler.
+    pub scaling: ScalingConfig,
 }
 
 impl GatewayConfig {
@@ -45,6 +49,7 @@ impl GatewayConfig {
             drain_timeout: Duration::from_secs(30),
             wasm: HostConfig::in_dir(data_dir.clone()),
             containers: SwarmConfig::in_dir(data_dir.clone()),
+            scaling: ScalingConfig::default(),
             data_dir,
         }
     }

@@ -12,6 +12,8 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
+use crate::scaling::LeaseHeld;
+
 /// Why the API refused a request, beside what a provider says.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
@@ -54,6 +56,12 @@ pub enum GatewayError {
         /// Of what there are too many.
         what: &'static str,
     },
+    /// Another scaler has the right to write (409).
+    #[error(transparent)]
+    LeaseHeld(#[from] LeaseHeld),
+    /// Some of the functions that alerts named could not be scaled; Alertmanager sends them again (503).
+    #[error("not all functions were scaled: {0}")]
+    AlertsFailed(String),
     /// The gateway is starting or stopping (503).
     #[error("the gateway is {0}")]
     NotReady(&'static str),
@@ -145,6 +153,11 @@ fn gateway_answer(error: &GatewayError) -> Answer {
         E::UnsupportedType { .. } => answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_type"),
         E::UnknownPath(_) => answer(StatusCode::NOT_FOUND, "unknown_path"),
         E::UnknownMethod(_) => answer(StatusCode::METHOD_NOT_ALLOWED, "unknown_method"),
+        E::LeaseHeld(_) => answer(StatusCode::CONFLICT, "scaler_lease_held"),
+        E::AlertsFailed(_) => Answer {
+            retry_after: Some(RETRY_SOON),
+            ..answer(StatusCode::SERVICE_UNAVAILABLE, "alerts_failed")
+        },
         E::Busy { .. } => {
             Answer { retry_after: Some(RETRY_SOON), ..answer(StatusCode::SERVICE_UNAVAILABLE, "busy") }
         }

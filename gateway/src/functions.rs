@@ -8,8 +8,10 @@
 mod claims;
 mod collector;
 mod function;
+mod observe;
 mod order;
 mod providers;
+mod rescale;
 mod write;
 
 use std::collections::HashMap;

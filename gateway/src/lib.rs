@@ -12,6 +12,7 @@ pub mod functions;
 mod invoke;
 pub mod metrics;
 pub mod ready;
+pub mod scaling;
 pub mod serve;
 pub mod state;
 pub mod store;

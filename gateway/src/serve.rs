@@ -27,6 +27,7 @@ use crate::api;
 use crate::config::GatewayConfig;
 use crate::invoke::{self, PREFIX};
 use crate::ready::Phase;
+use crate::scaling;
 use crate::state::Gateway;
 
 use connection::ConnectionTask;
@@ -74,11 +75,14 @@ pub async fn run(
     gateway.readiness.advance(Phase::Ready);
     tracing::info!(listen = %running.listen, metrics = %running.metrics_listen, "ready");
     ready(&running);
+    let scaler = scaling::start(&gateway);
     tokio::select! {
         () = shutdown => {}
         () = accept(&listener, &main, &connections) => {}
         () = accept(&metrics_listener, &metrics, &connections) => {}
     }
+    // Nothing is scaled down while what runs comes to its end.
+    drop(scaler);
     drain(&gateway, listener, metrics_listener, connections).await;
     Ok(())
 }

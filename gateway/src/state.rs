@@ -13,6 +13,7 @@ use crate::data_dir::DataDir;
 use crate::functions::{Functions, Providers};
 use crate::metrics::Metrics;
 use crate::ready::Readiness;
+use crate::scaling::Scaling;
 use crate::store::Store;
 
 /// Most modules on their way in at once.
@@ -29,6 +30,8 @@ pub struct Gateway {
     pub wasm: Arc<WasmProvider>,
     /// The container provider, whether or not there is a Docker.
     pub containers: Arc<SwarmProvider>,
+    /// What scaling shares with the API; [`crate::scaling::start`] runs the loop.
+    pub scaling: Scaling,
     /// What is counted.
     pub metrics: Metrics,
     /// Whether requests are taken.
@@ -68,6 +71,7 @@ impl Gateway {
             faulty = restored.faulty,
             "restored the functions"
         );
+        let scaling = Scaling::new(metrics.registry()).context("cannot set up the metrics of the scaler")?;
         let readiness = Readiness::starting();
         let uploads = Semaphore::new(MAX_UPLOADS);
         Ok(Arc::new(Self {
@@ -75,6 +79,7 @@ impl Gateway {
             functions,
             wasm,
             containers,
+            scaling,
             metrics,
             readiness,
             started_at,

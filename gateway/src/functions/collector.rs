@@ -11,7 +11,7 @@ use super::{Providers, Snapshot};
 pub(super) struct FunctionCollector {
     snapshot: Arc<Snapshot>,
     providers: Providers,
-    descriptions: [Desc; 5],
+    descriptions: [Desc; 6],
 }
 
 const SERVICE_COUNT: (&str, &str) = ("gateway_service_count", "Replicas that are asked for");
@@ -32,10 +32,16 @@ impl FunctionCollector {
             describe(QUEUED, &by_name)?,
             describe(POOL_SLOTS, &["function_name", "state"])?,
             describe(REPLICAS, &["function_name", "state"])?,
+            describe(CPU_SECONDS, &by_name)?,
         ];
         Ok(Self { snapshot, providers, descriptions })
     }
 }
+
+const CPU_SECONDS: (&str, &str) = (
+    "bramble_function_cpu_seconds_total",
+    "Time that instances of a wasm function scaled by cpu were on a thread, in seconds",
+);
 
 const REPLICAS: (&str, &str) =
     ("bramble_container_replicas", "Replicas of a function in containers, by state");
@@ -47,8 +53,9 @@ impl Collector for FunctionCollector {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let functions = self.snapshot.load_full();
-        let mut families = [SERVICE_COUNT, INFLIGHT, QUEUED, POOL_SLOTS, REPLICAS].map(Family::new);
-        let [service_count, inflight, queued, pool_slots, replicas] = &mut families;
+        let mut families =
+            [SERVICE_COUNT, INFLIGHT, QUEUED, POOL_SLOTS, REPLICAS, CPU_SECONDS].map(Family::new);
+        let [service_count, inflight, queued, pool_slots, replicas, cpu_seconds] = &mut families;
         for function in functions.values() {
             let name = function.spec.name.as_str();
             let slots = self.providers.slots(function.runtime, &function.spec.name);
@@ -61,6 +68,9 @@ impl Collector for FunctionCollector {
                 let idle = slots.desired.saturating_sub(slots.busy);
                 pool_slots.push(&[("function_name", name), ("state", "busy")], slots.busy);
                 pool_slots.push(&[("function_name", name), ("state", "idle")], idle);
+                if let Some(time) = slots.cpu_time {
+                    cpu_seconds.push(&[("function_name", name)], time.as_secs_f64());
+                }
             }
             if let Some((counts, _)) = containers {
                 let running = counts.available.saturating_sub(counts.frozen);
@@ -86,7 +96,7 @@ impl Family {
         Self { family, metrics: Vec::new() }
     }
 
-    fn push(&mut self, labels: &[(&str, &str)], value: u32) {
+    fn push(&mut self, labels: &[(&str, &str)], value: impl Into<f64>) {
         let pair = |(name, value): &(&str, &str)| {
             let mut pair = LabelPair::default();
             pair.set_name((*name).to_owned());
@@ -94,7 +104,7 @@ impl Family {
             pair
         };
         let mut gauge = Gauge::default();
-        gauge.set_value(f64::from(value));
+        gauge.set_value(value.into());
         let mut metric = Metric::from_gauge(gauge);
         metric.set_label(labels.iter().map(pair).collect());
         self.metrics.push(metric);

@@ -26,6 +26,7 @@ impl Inner {
         let current = self.get(change.name().as_str());
         let spec = change.onto(current.as_deref())?;
         spec.validate()?;
+        super::observe::check_labels(&spec, self.default_desired)?;
         let _stays = module_of(&spec.code).map(|module| self.modules.using(module)).transpose()?;
         self.providers.check(&spec).await?;
         let next = self.next(spec, current.as_deref())?;
@@ -100,7 +101,12 @@ impl Inner {
         self.set_desired(&current, wanted, Keep::Lazily).await
     }
 
-    async fn set_desired(&self, current: &Function, desired: u32, keep: Keep) -> Result<(), ProviderError> {
+    pub(super) async fn set_desired(
+        &self,
+        current: &Function,
+        desired: u32,
+        keep: Keep,
+    ) -> Result<(), ProviderError> {
         let name = &current.spec.name;
         let unchanged = current.desired() == desired;
         if !unchanged {

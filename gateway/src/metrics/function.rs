@@ -93,6 +93,11 @@ impl FunctionMetrics {
         }
     }
 
+    /// Invocations that were admitted since the gateway started.
+    pub fn begun(&self) -> u64 {
+        self.started.get().map_or(0, IntCounter::get)
+    }
+
     /// Invocations that ended since the gateway started, whatever they ended with.
     pub fn invocations(&self) -> u64 {
         let common: u64 =

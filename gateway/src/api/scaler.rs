@@ -1,0 +1,93 @@
+//! What a scaler reads and writes, wherever it runs; and why it decided what it did.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bramble_provider::ProviderError;
+use bramble_scaler::Target as _;
+use bramble_scaler::target::wire::{
+    ChangeDocument, ChangeKind, ChangedDocument, LeaseDocument, ViewDocument,
+};
+use http::StatusCode;
+use serde_json::json;
+
+use super::body;
+use super::extract::Named;
+use super::wire::invalid;
+use crate::error::{GatewayError, excerpt};
+use crate::scaling::OWN_HOLDER;
+use crate::state::Gateway;
+
+type Shared = State<Arc<Gateway>>;
+
+/// Longest name of a scaler.
+const MAX_HOLDER_BYTES: usize = 200;
+
+/// `GET /system/scale-function/{name}`: the last decision on a function.
+pub(super) async fn explain(State(gateway): Shared, Named(name): Named) -> Result<Response, GatewayError> {
+    let function =
+        gateway.functions.get(name.as_str()).ok_or_else(|| ProviderError::UnknownFunction(name.clone()))?;
+    if let Some(explained) = gateway.scaling.journal.explain(&function.spec.name) {
+        return Ok(Json(explained).into_response());
+    }
+    let why = match gateway.scaling.lease.leader(Instant::now()) {
+        Some(leader) if leader != OWN_HOLDER => format!("{leader} decides; its log tells why"),
+        _ if !gateway.config.scaling.enabled => "the scaler is off".to_owned(),
+        _ => "nothing was decided yet".to_owned(),
+    };
+    let (name, replicas) = (&function.spec.name, function.desired());
+    Ok(Json(json!({"name": name, "replicas": replicas, "action": "keep", "why": why})).into_response())
+}
+
+/// `GET /system/scaler`: every function with its replicas and counters.
+pub(super) async fn view(State(gateway): Shared) -> Json<ViewDocument> {
+    Json(ViewDocument::from(&gateway.view()))
+}
+
+/// `PUT /system/scaler-lease`: asks to be the one scaler that writes; 409 while another one is.
+pub(super) async fn lease(State(gateway): Shared, body: Body) -> Result<Json<LeaseDocument>, GatewayError> {
+    let wanted: LeaseDocument = body::json(body).await?;
+    check_holder(&wanted.holder)?;
+    let term = Duration::try_from_secs_f64(wanted.seconds).ok().filter(|term| !term.is_zero());
+    let term = term.ok_or_else(|| invalid("seconds", format!("{} is no time above 0", wanted.seconds)))?;
+    gateway.scaling.lease.take(&wanted.holder, term, Instant::now())?;
+    Ok(Json(wanted))
+}
+
+/// `DELETE /system/scaler-lease`: gives it back.
+pub(super) async fn give_back(State(gateway): Shared, body: Body) -> Result<StatusCode, GatewayError> {
+    let given: LeaseDocument = body::json(body).await?;
+    check_holder(&given.holder)?;
+    gateway.scaling.lease.give_back(&given.holder);
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// `POST /system/scaler/changes`: one change, by the scaler that has the lease.
+pub(super) async fn change(
+    State(gateway): Shared,
+    body: Body,
+) -> Result<(StatusCode, Json<ChangedDocument>), GatewayError> {
+    let ChangeDocument { holder, name, change } = body::json(body).await?;
+    check_holder(&holder)?;
+    gateway.scaling.lease.check(&holder, Instant::now())?;
+    let target = crate::scaling::target(&gateway);
+    let changed = match change {
+        ChangeKind::Scale { from, to } => target.scale(&name, from, to).await?,
+        ChangeKind::Freeze => target.freeze(&name).await.map(|()| true)?,
+    };
+    Ok((StatusCode::ACCEPTED, Json(ChangedDocument { changed })))
+}
+
+/// A name by which a scaler from outside may go.
+fn check_holder(holder: &str) -> Result<(), ProviderError> {
+    let valid = !holder.is_empty() && holder.len() <= MAX_HOLDER_BYTES && holder != OWN_HOLDER;
+    if valid {
+        Ok(())
+    } else {
+        Err(invalid("holder", format!("{:?} is no name for a scaler", excerpt(holder))))
+    }
+}

@@ -1,0 +1,79 @@
+//! All functions as a scaler sees them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bramble_provider::{FunctionName, FunctionSpec, ProviderError, Replicas, Runtime};
+use bramble_scaler::policy::{Defaults, Policy};
+use bramble_scaler::{Counters, Deployed, Observed, State};
+
+use super::{Function, Functions};
+
+impl Deployed for Function {
+    fn name(&self) -> &FunctionName {
+        &self.spec.name
+    }
+
+    fn labels(&self) -> &BTreeMap<String, String> {
+        &self.spec.labels
+    }
+
+    fn runtime(&self) -> Runtime {
+        self.runtime
+    }
+}
+
+/// Refuses labels that the scaler could not follow, before anything is stored.
+pub(super) fn check_labels(spec: &FunctionSpec, wasm_slots: u32) -> Result<(), ProviderError> {
+    let defaults = Defaults { wasm_slots, ..Defaults::default() };
+    Policy::from_labels(&spec.labels, spec.runtime(), &defaults).map(drop).map_err(|error| {
+        let reason = format!("{:?}: {}", error.value, error.reason);
+        ProviderError::InvalidSpec { field: format!("labels.{}", error.label), reason }
+    })
+}
+
+impl Functions {
+    /// Every function that its provider has, with its replicas and counters. Waits for nothing.
+    pub fn observe(&self, memory_short: bool, held: impl Fn(&FunctionName) -> bool) -> Vec<Observed> {
+        let functions = self.0.snapshot.load_full();
+        // What its provider refused is not there to be scaled.
+        let there = functions.values().filter(|function| function.fault().is_none());
+        there.map(|function| self.observed(function, memory_short, &held)).collect()
+    }
+
+    fn observed(
+        &self,
+        function: &Arc<Function>,
+        memory_short: bool,
+        held: &impl Fn(&FunctionName) -> bool,
+    ) -> Observed {
+        let (name, runtime) = (&function.spec.name, function.runtime);
+        let slots = self.0.providers.slots(runtime, name);
+        let containers = self.0.providers.containers(runtime, name);
+        let queued = slots.map_or(0, |slots| slots.queued) + containers.map_or(0, |(_, queued)| queued);
+        let desired = function.desired();
+        let replicas = match runtime {
+            Runtime::Wasm => Replicas { desired, available: desired, frozen: 0 },
+            Runtime::Container | Runtime::Hybrid => {
+                containers.map_or_else(Replicas::default, |(replicas, _)| replicas)
+            }
+        };
+        Observed {
+            function: function.clone(),
+            state: State {
+                runtime,
+                desired,
+                available: replicas.available,
+                frozen: replicas.frozen,
+                memory_short,
+            },
+            counters: Counters {
+                started: function.metrics().begun(),
+                inflight: function.inflight(),
+                queued,
+                cpu_seconds: slots.and_then(|slots| slots.cpu_time).map(|time| time.as_secs_f64()),
+            },
+            held: held(name),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Scaling from a number that was observed: what a scaler decides is old by the time it is applied.
+
+use std::sync::atomic::{Ordering, fence};
+
+use bramble_provider::{FunctionName, ProviderError};
+
+use super::{Functions, Inner};
+use crate::error::GatewayError;
+use crate::store::Keep;
+
+impl Functions {
+    /// Moves desired replicas from `from` to `to`, and answers whether it did: not when they are no
+    /// longer `from`, nor to 0 while an invocation is inflight.
+    ///
+    /// # Errors
+    /// As [`Functions::scale`].
+    pub async fn rescale(&self, name: &FunctionName, from: u32, to: u32) -> Result<bool, GatewayError> {
+        let (inner, name) = (self.0.clone(), name.clone());
+        self.write(async move { inner.rescale(&name, from, to).await.map_err(Into::into) }).await
+    }
+}
+
+impl Inner {
+    async fn rescale(&self, name: &FunctionName, from: u32, to: u32) -> Result<bool, ProviderError> {
+        let _turn = self.order.turn(name).await?;
+        let current = self.get(name.as_str()).ok_or_else(|| ProviderError::UnknownFunction(name.clone()))?;
+        if current.desired() != from || (to == 0 && current.inflight() > 0) {
+            return Ok(false);
+        }
+        self.set_desired(&current, to, Keep::Durably).await?;
+        // An invocation counts itself and then looks for replicas; here it is the other way round, so
+        // one of the two sees the other. One that saw the old number waits at a pool of none.
+        fence(Ordering::SeqCst);
+        if to == 0 && current.inflight() > 0 {
+            self.set_desired(&current, from, Keep::Lazily).await?;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+}
