@@ -151,6 +151,16 @@ impl Api {
         succeed(answer, &format!("function {name}")).map(drop)
     }
 
+    /// Why a function has the replicas it has, as the gateway said it.
+    ///
+    /// # Errors
+    /// [`CliError`] of kind [`Exit::NotFound`] when it is not deployed.
+    pub(crate) async fn explain(&self, name: &FunctionName) -> Result<Value> {
+        let namespace = other_namespace(name).map(|namespace| ("namespace", namespace));
+        let path = format!("/system/scale-function/{}{}", name.name(), query(namespace));
+        self.get(&path, &format!("function {name}")).await
+    }
+
     /// Whether the gateway takes invocations.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod modules;
 mod ready;
 mod remove;
 mod scale;
+mod scaler;
 mod up;
 mod version;
 
@@ -63,6 +64,7 @@ enum Command {
     Down(down::Down),
     Gateway(gateway::Gateway),
     Agent(agent::Agent),
+    Scaler(scaler::Scaler),
     Config(config::Config),
     Deploy(deploy::Deploy),
     Invoke(invoke::Invoke),
@@ -130,6 +132,7 @@ pub(crate) fn run(cli: Cli, context: &Context) -> Result<()> {
         Command::Down(command) => verbs()?.block_on(command.run(context)),
         Command::Gateway(command) => command.run(context),
         Command::Agent(command) => command.run(context),
+        Command::Scaler(command) => command.run(context),
         Command::Config(command) => command.run(context),
         Command::Deploy(command) => verbs()?.block_on(command.run(context)),
         Command::Invoke(command) => verbs()?.block_on(command.run(context)),

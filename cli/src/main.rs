@@ -12,6 +12,7 @@ mod config;
 mod error;
 mod instance;
 mod output;
+mod remote;
 mod samples;
 mod serve;
 

@@ -8,8 +8,9 @@ use std::fmt;
 
 use crate::config::Settings;
 use crate::config::value::{
-    address, count, count_or_none, docker_host, docker_switch, duration, format, level, limit, name,
-    optional_path, optional_text, path, size, size_or_none, subnet, switch,
+    address, count, count_or_none, docker_host, docker_switch, duration, format, level, limit, name, on_off,
+    optional_limit, optional_path, optional_text, path, prometheus_url, selector, size, size_or_none, subnet,
+    switch,
 };
 
 /// One thing that can be set.
@@ -47,6 +48,8 @@ enum Kind {
     Image,
     Level,
     Name,
+    OnOff,
+    Selector,
     Size,
     Subnet,
     Switch,
@@ -70,6 +73,8 @@ impl Setting {
             Kind::Image => "IMAGE",
             Kind::Level => "LEVEL",
             Kind::Name => "NAME",
+            Kind::OnOff => "on|off",
+            Kind::Selector => "MATCHERS",
             Kind::Subnet => "SUBNET",
             Kind::Url => "URL",
             Kind::Size => "SIZE",
@@ -204,6 +209,24 @@ pub(crate) static SETTINGS: &[Setting] = &[
     setting!(Gateway Image "agent_image" / "BRAMBLE_AGENT_IMAGE"
         => gateway.containers.agent_image as optional_text,
         "Run a node agent of this image on every node of the Swarm; none if not set"),
+    setting!(Gateway OnOff "scaler" / "BRAMBLE_SCALER" => gateway.scaling.enabled as on_off,
+        "Scale functions by their load, as their labels ask; off where `bramble scaler` does it"),
+    setting!(Gateway Duration "scale_interval" / "BRAMBLE_SCALE_INTERVAL" => gateway.scaling.interval as limit,
+        "Time from one look at the load of all functions to the next"),
+    setting!(Gateway Switch "scale_dry_run" / "BRAMBLE_SCALE_DRY_RUN" => gateway.scaling.dry_run as switch,
+        "Log what would be scaled, and scale nothing"),
+    setting!(Gateway Duration "scale_down_window" / "BRAMBLE_SCALE_DOWN_WINDOW"
+        => gateway.scaling.down_window as optional_limit,
+        "How long fewer replicas must be enough before they go; 1m for wasm and 5m for containers if not set"),
+    setting!(Gateway Url "prometheus_url" / "BRAMBLE_PROMETHEUS_URL"
+        => gateway.scaling.prometheus_url as prometheus_url,
+        "Scale by what this Prometheus has; by the gateway's own counters if not set"),
+    setting!(Gateway Selector "prometheus_selector" / "BRAMBLE_PROMETHEUS_SELECTOR"
+        => gateway.scaling.prometheus_selector as selector,
+        "The series of this gateway in it, where there are others: cluster=\"home\""),
+    setting!(Gateway Duration "prometheus_window" / "BRAMBLE_PROMETHEUS_WINDOW"
+        => gateway.scaling.prometheus_window as limit,
+        "How old its samples may be; more than two scrape intervals"),
     setting!(Gateway Format "log_format" / "BRAMBLE_LOG_FORMAT" => log_format as format,
         "Write the gateway's own log as lines or as JSON"),
     setting!(Gateway Level "log_level" / "BRAMBLE_LOG_LEVEL" / "RUST_LOG" => log_level as level,
@@ -216,6 +239,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
 mod tests {
     use super::*;
     use bramble_gateway::GatewayConfig;
+    use bramble_gateway::scaling::ScalingConfig;
     use bramble_host::HostConfig;
     use bramble_swarm::SwarmConfig;
 
@@ -259,6 +283,15 @@ mod tests {
             ("functions_network", "a b"),
             ("functions_subnet", "10.0.0.0"),
             ("functions_subnet", "10.0.0.0/33"),
+            ("scaler", "true"),
+            ("scale_interval", "0"),
+            ("scale_interval", "often"),
+            ("scale_dry_run", "maybe"),
+            ("scale_down_window", "0"),
+            ("prometheus_url", "localhost:9090"),
+            ("prometheus_url", "https://prometheus"),
+            ("prometheus_selector", "cluster=home"),
+            ("prometheus_window", "0"),
         ] {
             let mut settings = Settings::in_dir("/data");
             assert!(find(key).unwrap().set(&mut settings, text).is_err(), "{key} = {text:?} was accepted");
@@ -304,7 +337,17 @@ mod tests {
                     activation_timeout: _,
                     agent_image: _,
                 },
+            scaling:
+                ScalingConfig {
+                    enabled: _,
+                    interval: _,
+                    dry_run: _,
+                    down_window: _,
+                    prometheus_url: _,
+                    prometheus_selector: _,
+                    prometheus_window: _,
+                },
         } = GatewayConfig::in_dir("/data");
-        assert_eq!(SETTINGS.len(), 7 + 12 + 8 + 3, "and the log's two and the samples");
+        assert_eq!(SETTINGS.len(), 7 + 12 + 8 + 7 + 3, "and the log's two and the samples");
     }
 }

@@ -241,6 +241,66 @@ pub(super) mod switch {
     }
 }
 
+/// On or off, in these words.
+pub(super) mod on_off {
+    use super::Read;
+
+    pub(crate) fn read(text: &str) -> Read<bool> {
+        match text {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err("it is neither `on` nor `off`".to_owned()),
+        }
+    }
+
+    pub(crate) fn show(on: &bool) -> String {
+        if *on { "on" } else { "off" }.to_owned()
+    }
+}
+
+/// A duration after which something happens, or nothing.
+pub(super) mod optional_limit {
+    use super::{Duration, Read, limit};
+
+    pub(crate) fn read(text: &str) -> Read<Option<Duration>> {
+        limit::read(text).map(Some)
+    }
+
+    pub(crate) fn show(limit: &Option<Duration>) -> String {
+        limit.as_ref().map(limit::show).unwrap_or_default()
+    }
+}
+
+/// Where a Prometheus is, or nothing.
+pub(super) mod prometheus_url {
+    use bramble_scaler::source::PrometheusUrl;
+
+    use super::Read;
+
+    pub(crate) fn read(text: &str) -> Read<Option<PrometheusUrl>> {
+        text.parse().map(Some).map_err(|error: bramble_scaler::source::InvalidUrl| error.to_string())
+    }
+
+    pub(crate) fn show(url: &Option<PrometheusUrl>) -> String {
+        url.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+}
+
+/// Which series of a Prometheus.
+pub(super) mod selector {
+    use bramble_scaler::source::promql::{InvalidSelector, Selector};
+
+    use super::Read;
+
+    pub(crate) fn read(text: &str) -> Read<Selector> {
+        text.parse().map_err(|error: InvalidSelector| error.to_string())
+    }
+
+    pub(crate) fn show(selector: &Selector) -> String {
+        selector.to_string()
+    }
+}
+
 /// [`LogFormat`].
 pub(super) mod format {
     use super::{LogFormat, Read};

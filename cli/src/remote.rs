@@ -1,0 +1,112 @@
+//! The functions of a gateway elsewhere, as a scaler moves them.
+
+use std::time::Duration;
+
+use bramble_provider::{FunctionName, ProviderError};
+use bramble_scaler::target::wire::{
+    ChangeDocument, ChangeKind, ChangedDocument, LeaseDocument, ViewDocument,
+};
+use bramble_scaler::{Standing, Target, View};
+use http::{Method, StatusCode, header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::api::failure;
+use crate::client::{Answer, Client, RequestBody};
+
+/// Longest wait for an answer that the gateway gives from memory.
+const LOOK_LIMIT: Duration = Duration::from_secs(10);
+
+/// Longest wait for a change of replicas.
+const CHANGE_LIMIT: Duration = Duration::from_secs(60);
+
+/// One gateway, and what this scaler calls itself there.
+#[derive(Debug, Clone)]
+pub(crate) struct RemoteTarget {
+    client: Client,
+    holder: String,
+}
+
+impl RemoteTarget {
+    /// Nothing is sent yet.
+    pub(crate) fn new(client: Client) -> Self {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let holder = format!("`bramble scaler` on {} (process {})", host.trim(), std::process::id());
+        Self { client, holder }
+    }
+
+    /// Gives the lease back, if this scaler has it, so that the next need not wait for its end.
+    pub(crate) async fn give_back(&self) {
+        let document = LeaseDocument { holder: self.holder.clone(), seconds: 0.0 };
+        let given = self.send(Method::DELETE, "/system/scaler-lease", Some(&document), LOOK_LIMIT).await;
+        if let Err(error) = given {
+            tracing::debug!(%error, "the lease ends by itself");
+        }
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        document: Option<&impl Serialize>,
+        limit: Duration,
+    ) -> Result<Answer, ProviderError> {
+        let body = match document {
+            Some(document) => RequestBody::full(
+                serde_json::to_vec(document)
+                    .map_err(|error| ProviderError::internal("writing a request to the gateway", error))?,
+            ),
+            None => RequestBody::empty(),
+        };
+        let request = self.client.request(method, path).header(header::CONTENT_TYPE, "application/json");
+        let request = request
+            .body(body)
+            .map_err(|error| ProviderError::internal("writing a request to the gateway", error))?;
+        self.client.ask(request, limit).await.map_err(|error| unavailable(error.to_string()))
+    }
+
+    async fn change(&self, name: &FunctionName, change: ChangeKind) -> Result<bool, ProviderError> {
+        let document = ChangeDocument { holder: self.holder.clone(), name: name.clone(), change };
+        let answer = self.send(Method::POST, "/system/scaler/changes", Some(&document), CHANGE_LIMIT).await?;
+        Ok(read::<ChangedDocument>(&answer)?.changed)
+    }
+}
+
+impl Target for RemoteTarget {
+    async fn lead(&self, term: Duration) -> Result<Standing, ProviderError> {
+        let document = LeaseDocument { holder: self.holder.clone(), seconds: term.as_secs_f64() };
+        let answer = self.send(Method::PUT, "/system/scaler-lease", Some(&document), LOOK_LIMIT).await?;
+        if answer.status == StatusCode::CONFLICT {
+            let leader = failure(answer.status, &answer.body, "the lease").to_string();
+            return Ok(Standing::StandsBy { leader });
+        }
+        read::<LeaseDocument>(&answer).map(|_| Standing::Leads)
+    }
+
+    async fn observe(&self) -> Result<View, ProviderError> {
+        let answer = self.send(Method::GET, "/system/scaler", None::<&()>, LOOK_LIMIT).await?;
+        read::<ViewDocument>(&answer).map(View::from)
+    }
+
+    async fn scale(&self, name: &FunctionName, from: u32, to: u32) -> Result<bool, ProviderError> {
+        self.change(name, ChangeKind::Scale { from, to }).await
+    }
+
+    async fn freeze(&self, name: &FunctionName) -> Result<(), ProviderError> {
+        self.change(name, ChangeKind::Freeze).await.map(drop)
+    }
+}
+
+/// The document of a successful answer.
+fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, ProviderError> {
+    if !answer.status.is_success() {
+        return Err(unavailable(failure(answer.status, &answer.body, "the scaler's request").to_string()));
+    }
+    serde_json::from_slice(&answer.body).map_err(|error| {
+        unavailable(format!("its answer is not understood ({error}); is it a Bramble gateway?"))
+    })
+}
+
+fn unavailable(reason: String) -> ProviderError {
+    ProviderError::Unavailable { provider: "the gateway", reason, retry_after: Duration::from_secs(1) }
+}
