@@ -14,10 +14,16 @@ pub mod budget;
 pub mod decide;
 pub mod load;
 pub mod policy;
+pub mod run;
+pub mod source;
 pub mod stabilise;
+pub mod target;
 
 pub use budget::{Want, share};
 pub use decide::{Bound, Change, Proposal, Reason, alert, decide};
 pub use load::{Load, State};
 pub use policy::{Defaults, Policy, PolicyError, Signal};
+pub use run::{Explained, Journal, Outcome, Scaler, ScalerConfig, ScalerMetrics};
+pub use source::{AnySource, Source, SourceError};
 pub use stabilise::{Action, Decision, History, Hold, Pace, Tuning, stabilise};
+pub use target::{Counters, Deployed, Observed, Standing, Target, View};
