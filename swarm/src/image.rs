@@ -50,8 +50,9 @@ pub(crate) async fn pin(
         Err(error) => return Err(error.into()),
     };
     let digests = local.as_ref().and_then(|image| image.repo_digests.as_deref()).unwrap_or_default();
-    // Built here and never pushed: no registry can know more about it.
-    if let Some(id) = local.as_ref().and_then(|image| image.id.clone()).filter(|_| digests.is_empty()) {
+    let digest = digest_in(digests, reference);
+    // Built here and never pushed under this name: no registry can know more about it.
+    if let Some(id) = local.as_ref().and_then(|image| image.id.clone()).filter(|_| digest.is_none()) {
         return Ok(Pinned { reference: id, credentials: None });
     }
     let named = with_tag(reference);
@@ -65,7 +66,7 @@ pub(crate) async fn pin(
         Err(_) => format!("the registry did not answer within {REGISTRY_DEADLINE:?}"),
     };
     // The registry is out of reach; what was pulled from it before is still good.
-    if let Some(digest) = digests.iter().find_map(|known| known.split_once('@')).map(|(_, digest)| digest) {
+    if let Some(digest) = digest {
         tracing::warn!(image = reference, reason = told, "using the image that is on this machine");
         return Ok(Pinned { reference: format!("{named}@{digest}"), credentials });
     }
@@ -78,6 +79,22 @@ fn with_tag(reference: &str) -> String {
     if name.contains(':') { reference.to_owned() } else { format!("{reference}:latest") }
 }
 
+/// The digest among `name@sha256:…` that the reference's own repository gave an image: the same image has
+/// others in other repositories, under which Docker does not find it.
+fn digest_in<'a>(digests: &'a [String], reference: &str) -> Option<&'a str> {
+    let known = digests.iter().filter_map(|known| known.split_once('@'));
+    known.filter(|(name, _)| repository(name) == repository(reference)).map(|(_, digest)| digest).next()
+}
+
+/// A reference without its tag and without what Docker Hub's may leave out.
+fn repository(reference: &str) -> &str {
+    let slash = reference.rfind('/').map_or(0, |at| at + 1);
+    let name = reference[slash..].find(':').map_or(reference, |at| &reference[..slash + at]);
+    let name =
+        ["docker.io/", "index.docker.io/"].iter().find_map(|hub| name.strip_prefix(hub)).unwrap_or(name);
+    name.strip_prefix("library/").unwrap_or(name)
+}
+
 fn invalid(reason: String) -> ProviderError {
     ProviderError::InvalidSpec { field: "image".to_owned(), reason }
 }
@@ -85,6 +102,20 @@ fn invalid(reason: String) -> ProviderError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_digest_counts_in_its_own_repository() {
+        let digests = ["host:5000/me/echo@sha256:1", "me/echo@sha256:2", "echo@sha256:3"].map(str::to_owned);
+        for (reference, digest) in [
+            ("host:5000/me/echo:1", Some("sha256:1")),
+            ("me/echo", Some("sha256:2")),
+            ("docker.io/me/echo:latest", Some("sha256:2")),
+            ("docker.io/library/echo:1", Some("sha256:3")),
+            ("other/echo", None),
+        ] {
+            assert_eq!(digest_in(&digests, reference), digest, "{reference}");
+        }
+    }
 
     #[test]
     fn a_port_is_no_tag() {

@@ -156,6 +156,13 @@ impl Replica {
     }
 }
 
+impl Replica {
+    /// Whether something at its address answers, and be it a refusal.
+    pub(crate) async fn is_within_reach(&self, patience: Duration) -> bool {
+        self.upstream.is_within_reach(patience).await
+    }
+}
+
 impl Claim {
     /// The connections to the replica.
     pub(crate) fn upstream(&self) -> &Upstream {

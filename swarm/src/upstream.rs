@@ -19,6 +19,7 @@ mod request;
 mod response;
 mod socket;
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,6 +84,16 @@ impl Upstream {
             Ok(Err(SendError::InvalidResponse(_))) => Probe::Ready,
             Ok(Err(SendError::NotSent { cause, .. })) => Probe::NotYet(cause.to_string()),
             Ok(Err(SendError::Broken(cause))) => Probe::NotYet(cause.to_string()),
+        }
+    }
+
+    /// Whether its machine answers, be it that nobody listens: that takes no more than its kernel, however
+    /// busy it is. Takes at most `patience`.
+    pub(crate) async fn is_within_reach(&self, patience: Duration) -> bool {
+        match tokio::time::timeout(patience, Box::pin(self.dialer.dial(&self.address))).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(NoConnection::Failed { source, .. })) => source.kind() == ErrorKind::ConnectionRefused,
+            Ok(Err(_)) | Err(_) => false,
         }
     }
 

@@ -22,6 +22,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LONGEST_RETRY: Duration = Duration::from_secs(2);
 /// Longest wait for a container to be paused or unpaused. It takes 10 ms.
 const CALL_DEADLINE: Duration = Duration::from_secs(6);
+/// Longest wait for the node of a silent agent to take a connection.
+const PING_PATIENCE: Duration = Duration::from_millis(600);
 /// Most that is read of a refusal.
 const MAX_REFUSAL_BYTES: usize = 4 << 10;
 
@@ -105,6 +107,11 @@ impl RemoteAgent {
                 Ended::Broken(_) | Ended::Silent => {}
             }
             if silence.is_lost(Instant::now()) {
+                if self.is_within_reach(core).await {
+                    tracing::debug!(node = %self.node, "the agent of a node is silent, the node is there");
+                    silence.heard(Instant::now());
+                    continue;
+                }
                 tracing::warn!(node = %self.node, "the agent of a node fell silent; its replicas are asked anew");
                 told = Ended::Silent.to_string();
                 self.lose(core);
@@ -176,6 +183,22 @@ impl RemoteAgent {
         request.headers_mut().insert(HOST, HeaderValue::from_static("agent"));
         request.headers_mut().insert(AUTHORIZATION, self.authorization.clone());
         self.upstream.send(request).await
+    }
+
+    /// Whether the node answers, although its agent does not: a machine with much to do is not lost.
+    async fn is_within_reach(&self, core: &Core) -> bool {
+        let of_node = core.functions.iter().find_map(|function| {
+            function.replicas().iter().find(|replica| *replica.node == *self.node).cloned()
+        });
+        let agent = self.upstream.is_within_reach(PING_PATIENCE);
+        let replica = async {
+            match of_node {
+                Some(replica) => replica.is_within_reach(PING_PATIENCE).await,
+                None => false,
+            }
+        };
+        let (agent, replica) = tokio::join!(agent, replica);
+        agent || replica
     }
 
     /// The node is taken for lost. That it is wrong costs what runs there, and one probe of each replica.

@@ -14,7 +14,7 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use prometheus::{HistogramOpts, HistogramVec};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -94,13 +94,24 @@ impl Drop for Gateway {
 
 /// A replica on `node` that is asked for nothing.
 fn replica(core: &Arc<Core>, function: &Arc<Function>, node: &str, container: &str) -> Arc<Replica> {
+    replica_at(core, function, node, container, 9)
+}
+
+/// As [`replica`], with a port.
+fn replica_at(
+    core: &Arc<Core>,
+    function: &Arc<Function>,
+    node: &str,
+    container: &str,
+    port: u16,
+) -> Arc<Replica> {
     let (task, node, container): (Arc<str>, Arc<str>, Arc<str>) =
         ("t1".into(), node.into(), container.into());
     let started =
         Started { task: task.clone(), node: node.clone(), container: container.clone(), overlay: None };
     function.started(core, started);
     let replica =
-        Arc::new(Replica::new(task, node, container, upstream(9), Phase::Ready, CancellationToken::new()));
+        Arc::new(Replica::new(task, node, container, upstream(port), Phase::Ready, CancellationToken::new()));
     function.joined(Arc::clone(&replica));
     replica
 }
@@ -110,10 +121,15 @@ struct Script(TcpStream);
 
 impl Script {
     async fn accept(listener: &TcpListener) -> Self {
-        let (mut stream, _) = listener.accept().await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        Self::begin(stream).await.unwrap()
+    }
+
+    /// None when nothing is asked for.
+    async fn begin(mut stream: TcpStream) -> Option<Self> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.unwrap());
+            head.push(stream.read_u8().await.ok()?);
         }
         let head = String::from_utf8(head).unwrap().to_lowercase();
         assert!(
@@ -121,7 +137,7 @@ impl Script {
             "{head}"
         );
         stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
-        Self(stream)
+        Some(Self(stream))
     }
 
     async fn tell(&mut self, event: &Event) {
@@ -159,8 +175,52 @@ async fn what_an_agent_tells_reaches_the_function() {
     until("it to be gone", async || function.replicas().is_empty()).await;
 }
 
+/// An agent that says hello and a few beats, and then nothing over the open connection.
+async fn falls_silent(listener: &TcpListener, function: &Function) -> Script {
+    let mut script = Script::accept(listener).await;
+    script.hello(&[]).await;
+    for _ in 0..5 {
+        script.tell(&Event::Beat).await;
+        assert_eq!(function.replicas().len(), 1);
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    script
+}
+
 #[tokio::test]
 async fn a_stream_that_falls_silent_costs_its_node_the_replicas() {
+    let directory = tempfile::tempdir().unwrap();
+    let core = core(NOWHERE, directory.path());
+    let function = function(&core, "echo");
+    // Once this many wait to be accepted no more are let in, as on a machine that is not there.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    replica_at(&core, &function, "n2", "c1", address.port());
+    let gateway = Gateway::new(&core, "n2", address.port(), HeaderValue::from_static("Bearer t"));
+    let _script = falls_silent(&listener, &function).await;
+    let filling = (0..4).map(|_| tokio::spawn(TcpStream::connect(address)));
+    let filling: Vec<_> = filling.collect();
+    until("the node to be given up", async || function.replicas().is_empty()).await;
+    assert!(!gateway.agent.is_connected());
+    filling.into_iter().for_each(|connecting| connecting.abort());
+    // Those that wait are not all the gateway.
+    let again = async {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            if let Some(script) = Script::begin(stream).await {
+                break script;
+            }
+        }
+    };
+    let mut again = tokio::time::timeout(Duration::from_secs(15), again).await.unwrap();
+    again.hello(&[]).await;
+    until("the stream to be back", async || gateway.agent.is_connected()).await;
+}
+
+#[tokio::test]
+async fn a_node_that_answers_is_not_lost_when_its_agent_is_silent() {
     let directory = tempfile::tempdir().unwrap();
     let core = core(NOWHERE, directory.path());
     let function = function(&core, "echo");
@@ -168,19 +228,10 @@ async fn a_stream_that_falls_silent_costs_its_node_the_replicas() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let gateway = Gateway::new(&core, "n2", port, HeaderValue::from_static("Bearer t"));
-    let mut script = Script::accept(&listener).await;
-    script.hello(&[]).await;
-    for _ in 0..5 {
-        script.tell(&Event::Beat).await;
-        assert_eq!(function.replicas().len(), 1);
-        tokio::time::sleep(Duration::from_millis(250)).await;
-    }
-    // The connection is open, and nothing comes over it.
-    until("the node to be given up", async || function.replicas().is_empty()).await;
-    assert!(!gateway.agent.is_connected());
-    let mut again = Script::accept(&listener).await;
-    again.hello(&[]).await;
-    until("the stream to be back", async || gateway.agent.is_connected()).await;
+    let _script = falls_silent(&listener, &function).await;
+    until("the silence to be noticed", async || !gateway.agent.is_connected()).await;
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(function.replicas().len(), 1);
 }
 
 /// An agent with a token, and its port.

@@ -21,7 +21,7 @@ use crate::process::Process;
 pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 
 /// How long [`Exchange::settle`] waits between two looks at how much output waits.
-const SETTLE_PAUSES_MS: [u64; 4] = [1, 2, 4, 8];
+const SETTLE_PAUSES_MS: [u64; 2] = [5, 15];
 /// Half of what a pipe takes: the process is not to wait for room in it.
 const MUCH_BYTES: u64 = 32 << 10;
 
