@@ -31,14 +31,15 @@ install_packages() {
         say "please install with your system's package manager: $*"
         exit 1
     fi
-    local root=()
-    if [ "$(id -u)" != 0 ]; then
-        have sudo || { say "please install as root: apt-get install $*"; exit 1; }
-        root=(sudo)
-    fi
     say "installing $*"
-    "${root[@]}" apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get install -yqq --no-install-recommends "$@" >/dev/null
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends "$@" >/dev/null
+}
+
+as_root() {
+    [ "$(id -u)" = 0 ] && { "$@"; return; }
+    have sudo || { say "please type as root: $*"; exit 1; }
+    sudo "$@"
 }
 
 rust_is_new_enough() {
@@ -96,21 +97,36 @@ style() {
     fi
 }
 
-# A registry for the tests of private images. Not installed: the package would start a server.
-registry() {
-    local tools=${XDG_CACHE_HOME:-$HOME/.cache}/bramble/tools work
-    have docker-registry || [ -x "$tools/usr/bin/docker-registry" ] && return
-    have apt-get || { say "please install docker-registry with your system's package manager"; exit 1; }
-    say "fetching docker-registry for the tests"
+# What tests run and the machine lacks: a registry for private images, Prometheus and Alertmanager for the
+# scaler. Not installed: each package would start a server.
+servers() {
+    local tools=${XDG_CACHE_HOME:-$HOME/.cache}/bramble/tools name missing=() work
+    for name in docker-registry prometheus prometheus-alertmanager; do
+        have "$name" || [ -x "$tools/usr/bin/$name" ] || missing+=("$name")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    have apt-get || { say "please install with your system's package manager: ${missing[*]}"; exit 1; }
+    say "fetching ${missing[*]} for the tests"
     work=$(mktemp -d)
     (
         cd "$work"
         chmod 755 .
-        apt-get download -qq -o APT::Sandbox::User=root docker-registry >/dev/null
+        download() { apt-get download -qq -o APT::Sandbox::User=root "${missing[@]}" >/dev/null; }
+        # A fresh machine knows no packages yet.
+        download 2>/dev/null || { as_root apt-get update -qq && download; }
         mkdir -p "$tools"
-        dpkg-deb -x docker-registry_*.deb "$tools"
+        for name in *.deb; do dpkg-deb -x "$name" "$tools"; done
     )
     rm -rf "$work"
+}
+
+# Debian's Alertmanager reads its templates from one place, in which it does not install itself here.
+templates() {
+    local place=share/prometheus/alertmanager tools=${XDG_CACHE_HOME:-$HOME/.cache}/bramble/tools
+    [ -d "/usr/$place" ] || [ ! -d "$tools/usr/$place" ] && return
+    say "copying Alertmanager's templates to /usr/$place"
+    as_root mkdir -p "/usr/$place"
+    as_root cp "$tools/usr/$place/"*.tmpl "/usr/$place/"
 }
 
 packages
@@ -118,6 +134,7 @@ rust
 wasm_linker
 if [ "$want" = test ]; then
     style
-    registry
+    servers
+    templates
     nextest
 fi

@@ -108,7 +108,8 @@ fn in_the_middle_of_a_response_that_pauses() {
 #[test]
 fn in_the_queue() {
     let gateway = Gateway::start();
-    let one = json!({"labels": {"com.openfaas.scale.min": "1"}, "envVars": {"exec_timeout": "10m"}});
+    let labels = json!({"com.openfaas.scale.min": "1", "com.openfaas.scale.max": "1"});
+    let one = json!({"labels": labels, "envVars": {"exec_timeout": "10m"}});
     gateway.deploy_with("f", &guest::cat(), one);
     let mut first = gateway.wire();
     first.begin("f");

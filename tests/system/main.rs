@@ -18,6 +18,7 @@ mod nodes;
 mod pool;
 mod requests;
 mod shutdown;
+mod scaling;
 mod specs;
 mod storage;
 mod streams;

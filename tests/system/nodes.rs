@@ -58,8 +58,14 @@ fn serves_all_nodes(nodes: &Nodes, gateway: &Gateway) {
     }
 }
 
+/// Labels that ask for so many replicas, whatever the load.
+fn replicas(count: u64) -> serde_json::Value {
+    let count = count.to_string();
+    json!({"com.openfaas.scale.min": count, "com.openfaas.scale.max": count})
+}
+
 fn all_replicas_answer(nodes: &Nodes, gateway: &Gateway) {
-    let labels = json!({"com.openfaas.scale.min": REPLICAS.to_string()});
+    let labels = replicas(REPLICAS);
     gateway.conform(NAME, "/conform hostname", json!({"labels": labels}));
     gateway.has_replicas(NAME, REPLICAS);
     let there: BTreeSet<_> = NODES.iter().flat_map(|node| hosts(nodes, *node)).collect();
@@ -81,7 +87,7 @@ fn hosts(nodes: &Nodes, node: u8) -> Vec<String> {
 
 fn pauses_and_wakes_on_other_nodes(nodes: &Nodes, gateway: &Gateway) {
     let far = json!({
-        "labels": {"com.openfaas.scale.min": "2"},
+        "labels": replicas(2),
         "constraints": ["node.role==worker"],
     });
     gateway.conform(FAR, "/conform hostname", far);
@@ -149,7 +155,7 @@ fn now() -> Duration {
 
 fn an_update_fails_no_request(nodes: &Nodes, gateway: &Gateway) {
     NODES.iter().for_each(|node| drop(nodes.docker(*node, &["tag", CONFORM, OTHER])));
-    let labels = json!({"com.openfaas.scale.min": REPLICAS.to_string()});
+    let labels = replicas(REPLICAS);
     let (served, ()) = under_load(gateway, NAME, || {
         let other = json!({"labels": labels, "image": OTHER, "envVars": {"updated": "yes"}});
         gateway.update(NAME, "/conform env updated", other);

@@ -8,9 +8,10 @@ use serde_json::json;
 
 use crate::support::{Gateway, Start, guest, wait};
 
-/// A document that asks for so many slots.
+/// A document that asks for so many slots, whatever the load.
 fn slots(count: u32) -> serde_json::Value {
-    json!({"labels": {"com.openfaas.scale.min": count.to_string()}})
+    let count = count.to_string();
+    json!({"labels": {"com.openfaas.scale.min": count, "com.openfaas.scale.max": count}})
 }
 
 /// How one of many clients fared.

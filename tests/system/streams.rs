@@ -316,7 +316,8 @@ fn small_bodies_of_every_size_come_back_whole() {
 #[test]
 fn a_slow_sender_of_a_small_body_holds_no_slot() {
     let gateway = Gateway::start();
-    gateway.deploy_with("cat", &guest::cat(), json!({"labels": {"com.openfaas.scale.min": "1"}}));
+    let labels = json!({"com.openfaas.scale.min": "1", "com.openfaas.scale.max": "1"});
+    gateway.deploy_with("cat", &guest::cat(), json!({"labels": labels}));
     let mut wire = gateway.wire();
     wire.head("POST /function/cat", &["content-length: 4", "expect: 100-continue"]);
     // Until it says more, and for a moment after, the only slot is free for others.

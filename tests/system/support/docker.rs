@@ -126,8 +126,13 @@ impl Docker {
         Command::new("docker").args(["-H", &self.host]).args(arguments).output().expect("docker is installed")
     }
 
-    /// A gateway that uses it, about to be started.
+    /// A gateway that uses it and leaves replicas alone, about to be started.
     pub(crate) fn start(&self) -> Start {
+        self.start_scaling().flag("--scaler", "off")
+    }
+
+    /// A gateway that uses it and scales, about to be started.
+    pub(crate) fn start_scaling(&self) -> Start {
         Start::new().flag("--docker-host", &self.host)
     }
 

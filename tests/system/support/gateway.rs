@@ -158,7 +158,7 @@ fn end(child: &mut Child) -> ExitStatus {
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
-    metrics_address: SocketAddr,
+    pub(crate) metrics_address: SocketAddr,
     child: Child,
     log: PathBuf,
     start: Start,

@@ -1,0 +1,42 @@
+//! Replicas of a function in containers: up, frozen, away, and back.
+
+use serde_json::json;
+
+use super::{desired, until_desired};
+use crate::containers::load::under_load;
+use crate::support::docker::Docker;
+use crate::support::wait;
+
+#[test]
+fn a_loaded_function_climbs_freezes_goes_to_zero_and_comes_back() {
+    let docker = Docker::shared();
+    let name = docker.name("scaled");
+    let gateway =
+        docker.start_scaling().flag("--scale-interval", "200ms").flag("--scale-down-window", "2s").start();
+    gateway.connected();
+    let labels = json!({
+        "com.openfaas.scale.max": "3",
+        "com.openfaas.scale.type": "capacity",
+        "com.openfaas.scale.target": "2",
+        "com.openfaas.scale.target-proportion": "1",
+        "com.openfaas.scale.zero": "true",
+        "com.openfaas.scale.zero-duration": "12s",
+        "bramble.scale.freeze-after": "3s",
+    });
+    gateway.conform(&name, "/conform drip 2 100", json!({"labels": labels}));
+    gateway.has_replicas(&name, 1);
+    let served = under_load(&gateway, &name, 6, || {
+        until_desired(&gateway, &name, |replicas| replicas == 3);
+        gateway.has_replicas(&name, 3);
+    });
+    assert!(served.failures.is_empty(), "{:?}", served.failures);
+    until_desired(&gateway, &name, |replicas| replicas == 1);
+    wait::until("it is frozen", || gateway.describe(&name)["frozenReplicas"] == 1);
+    until_desired(&gateway, &name, |replicas| replicas == 0);
+    wait::until("its container is gone", || docker.containers(&name).is_empty());
+    gateway.invoke(&name, "").expect(200);
+    assert_eq!(desired(&gateway, &name), 1);
+    let actions =
+        |action: &str| gateway.metric(&format!("bramble_scaler_decisions_total{{action=\"{action}\"}}"));
+    assert!(actions("up") >= 1.0 && actions("freeze") >= 1.0 && actions("zero") >= 1.0);
+}

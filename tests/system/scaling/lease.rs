@@ -1,0 +1,122 @@
+//! One scaler writes at a time.
+
+use std::fs::{self, File};
+use std::process::{Child, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::{desired, follows, naps, quick, until_desired};
+use crate::containers::load::under_load;
+use crate::support::{Gateway, Start, wait};
+
+/// `bramble scaler`. Dropping it kills it.
+struct Scaler {
+    child: Child,
+    home: TempDir,
+}
+
+impl Scaler {
+    fn start(gateway: &Gateway) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = gateway.cli(&["scaler", "--scale-interval", "100ms", "--scale-down-window", "2s"]);
+        let log = File::create(home.path().join("log")).unwrap();
+        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        Self { child, home }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.home.path().join("log")).unwrap()
+    }
+
+    #[track_caller]
+    fn says(&self, text: &str) {
+        wait::until(&format!("the scaler says {text:?}"), || self.log().contains(text));
+    }
+
+    fn stop(&mut self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        let status = wait::value("the scaler has ended", || self.child.try_wait().unwrap());
+        assert!(status.success(), "{}", self.log());
+    }
+}
+
+impl Drop for Scaler {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn climbs(gateway: &Gateway) {
+    under_load(gateway, "naps", 8, || until_desired(gateway, "naps", |replicas| replicas == 4));
+    until_desired(gateway, "naps", |replicas| replicas == 1);
+}
+
+#[test]
+fn a_second_scaler_stands_by_until_the_first_is_gone() {
+    let gateway = Start::new().flag("--scaler", "off").start();
+    gateway.deploy_with("naps", &naps(), follows(1, 4));
+    let mut first = Scaler::start(&gateway);
+    climbs(&gateway);
+    let mut second = Scaler::start(&gateway);
+    second.says("stands by");
+    second.says(&format!("process {}", first.child.id()));
+    let told = gateway.get("/system/scale-function/naps").expect(200).json();
+    assert!(told["why"].as_str().unwrap().contains("bramble scaler"), "{told}");
+    // Without a word: its lease has to end by itself.
+    first.child.kill().unwrap();
+    second.says("leads now");
+    climbs(&gateway);
+    // With one: the next need not wait for its end.
+    second.stop();
+    let third = Scaler::start(&gateway);
+    climbs(&gateway);
+    assert!(!third.log().contains("stands by"), "{}", third.log());
+}
+
+#[test]
+fn a_scaler_beside_the_gateways_own_stands_by() {
+    let gateway = quick().start();
+    gateway.deploy_with("naps", &naps(), follows(1, 4));
+    let scaler = Scaler::start(&gateway);
+    scaler.says("the gateway's own scaler");
+    climbs(&gateway);
+    let change = json!({"holder": "me", "name": "naps", "action": "scale", "from": 1, "to": 4});
+    gateway.json("POST", "/system/scaler/changes", &change).refused(409, "scaler_lease_held", "own scaler");
+}
+
+#[test]
+fn a_change_of_what_changed_meanwhile_is_not_made() {
+    let gateway = Start::new().flag("--scaler", "off").start();
+    gateway.deploy_with("naps", &naps(), follows(1, 4));
+    let change = |name: &str, from: u32, to: u32| {
+        let document = json!({"holder": "me", "name": name, "action": "scale", "from": from, "to": to});
+        gateway.json("POST", "/system/scaler/changes", &document).expect(202).json()["changed"].clone()
+    };
+    gateway.json("PUT", "/system/scaler-lease", &json!({"holder": "me", "seconds": 60})).expect(200);
+    assert_eq!(change("naps", 1, 3), true);
+    assert_eq!((change("naps", 1, 4), change("nobody", 1, 4)), (json!(false), json!(false)));
+    assert_eq!(desired(&gateway, "naps"), 3);
+    for (holder, seconds) in [("", json!(1)), ("me", json!(0)), ("me", json!(-1)), ("me", json!("soon"))] {
+        let document = json!({"holder": holder, "seconds": seconds});
+        gateway.json("PUT", "/system/scaler-lease", &document).expect(400);
+    }
+    let document = json!({"holder": "other", "seconds": 1});
+    gateway.json("PUT", "/system/scaler-lease", &document).refused(409, "scaler_lease_held", "me");
+}
+
+#[test]
+fn a_gateway_that_is_not_there_is_told_once_and_waited_for() {
+    let gateway = Start::new().flag("--scaler", "off").start();
+    gateway.deploy_with("naps", &naps(), follows(1, 4));
+    let scaler = Scaler::start(&gateway);
+    climbs(&gateway);
+    let address = gateway.address.to_string();
+    let start = gateway.kill();
+    scaler.says("cannot scale");
+    let gateway = start.flag("--listen", &address).start();
+    climbs(&gateway);
+    assert_eq!(scaler.log().matches("cannot scale").count(), 1, "{}", scaler.log());
+}

@@ -1,0 +1,70 @@
+//! Slots by what a real Prometheus has.
+
+use super::monitoring::{Server, free_address};
+use super::{desired, follows, naps, pass, quick, until_desired};
+use crate::containers::load::under_load;
+use crate::support::wait;
+
+#[test]
+fn a_loaded_function_climbs_and_returns_and_a_prometheus_that_is_away_changes_nothing() {
+    let (address, alertmanager) = (free_address(), free_address());
+    let gateway = quick().flag("--prometheus-url", &format!("http://{address}")).start();
+    gateway.deploy_with("naps", &naps(), follows(1, 6));
+    pass(&gateway, "source_failed", 1.0);
+    let prometheus = Server::prometheus(&gateway, address, alertmanager);
+    pass(&gateway, "done", 1.0);
+    under_load(&gateway, "naps", 10, || {
+        until_desired(&gateway, "naps", |replicas| replicas == 6);
+        let told = gateway.get("/system/scale-function/naps").expect(200).json();
+        assert_eq!(told["source"], "prometheus", "{told}");
+        prometheus.kill();
+        pass(&gateway, "source_failed", 1.0);
+    });
+    // The load is gone, and nobody knows.
+    pass(&gateway, "source_failed", 40.0);
+    assert_eq!(desired(&gateway, "naps"), 6, "what is not known changed something");
+    assert_eq!(
+        gateway.log().matches("cannot scale").count(),
+        2,
+        "told once for each time\n{}",
+        gateway.log()
+    );
+    // It comes back without what it had.
+    let _prometheus = Server::prometheus(&gateway, address, alertmanager);
+    until_desired(&gateway, "naps", |replicas| replicas == 1);
+}
+
+#[test]
+fn an_idle_function_goes_to_zero_and_comes_back() {
+    let (address, alertmanager) = (free_address(), free_address());
+    let gateway = quick().flag("--prometheus-url", &format!("http://{address}")).start();
+    let labels = serde_json::json!({
+        "com.openfaas.scale.zero": "true", "com.openfaas.scale.zero-duration": "2s",
+    });
+    gateway.deploy_with("naps", &naps(), serde_json::json!({"labels": labels}));
+    let _prometheus = Server::prometheus(&gateway, address, alertmanager);
+    until_desired(&gateway, "naps", |replicas| replicas == 0);
+    gateway.invoke("naps", "").says(200, "");
+    assert!(desired(&gateway, "naps") >= 1);
+    until_desired(&gateway, "naps", |replicas| replicas == 0);
+}
+
+#[test]
+fn series_of_another_cluster_do_not_count() {
+    let (address, alertmanager) = (free_address(), free_address());
+    let gateway = quick()
+        .flag("--prometheus-url", &format!("http://{address}"))
+        .flag("--prometheus-selector", "job=\"gateway\",monitor=\"another\"")
+        .start();
+    gateway.deploy_with("naps", &naps(), follows(1, 6));
+    let _prometheus = Server::prometheus(&gateway, address, alertmanager);
+    under_load(&gateway, "naps", 4, || {
+        wait::until("Prometheus has scraped the load", || {
+            let query = format!("http://{address}/api/v1/query?query=sum(bramble_function_inflight)%3E0");
+            let mut answer = ureq::get(query).call().unwrap();
+            answer.body_mut().read_to_string().unwrap().contains("\"value\"")
+        });
+        pass(&gateway, "done", 5.0);
+    });
+    assert_eq!(desired(&gateway, "naps"), 1);
+}
