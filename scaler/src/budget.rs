@@ -5,6 +5,8 @@
 pub struct Want {
     /// Slots that were decided for it.
     pub wanted: u32,
+    /// Of these, what its load needs now; the others are held for a load that it had before.
+    pub needed: u32,
     /// Slots it gets before anybody gets more than theirs; at most `wanted` of them.
     pub min: u32,
     /// Its share when slots are short, against the others'; what is no number above 0 counts as 1.
@@ -14,25 +16,28 @@ pub struct Want {
 /// Divides `slots_total` among `wants`: the answer has one number for each, in their order.
 ///
 /// The sum is never above `slots_total`, and nobody gets more than was wanted. Where there is enough,
-/// everybody gets what was wanted. Where there is not, everybody first gets the minimum; what is left goes
-/// round by weight, and what one does not need goes to the others (weighted max-min fairness), so a function
-/// that wants a thousand cannot take what another one's weight entitles it to. Where even the minimums do
-/// not fit, these are divided so. Deterministic: equals in weight and need differ by one slot at most, and
-/// the earlier one has it. Takes n log n steps.
+/// everybody gets what was wanted. Where there is not, everybody first gets the minimum, then what is needed
+/// now, then what is held. The first of these for which there is not enough goes round by weight, and what one
+/// does not take goes to the others (weighted max-min fairness), so a function that needs a thousand cannot
+/// take what another one's weight entitles it to. Deterministic: equals in weight and need differ by one
+/// slot at most, and the earlier one has it. Takes n log n steps.
 pub fn share(slots_total: u32, wants: &[Want]) -> Vec<u32> {
     let total = u64::from(slots_total);
-    let sum = |of: fn(&Want) -> u32| wants.iter().map(|want| u64::from(of(want))).sum::<u64>();
-    if sum(|want| want.wanted) <= total {
+    if wants.iter().map(|want| u64::from(want.wanted)).sum::<u64>() <= total {
         return wants.iter().map(|want| want.wanted).collect();
     }
     let mut given = vec![0; wants.len()];
-    let minimums = sum(least);
-    if minimums >= total {
-        fill(total, wants, least, &mut given);
-        return given;
+    let mut left = total;
+    for tier in [least, needed, |want: &Want| want.wanted] {
+        let sum = wants.iter().zip(&given).map(|(want, given)| u64::from(tier(want) - given)).sum::<u64>();
+        if sum > left {
+            let caps: Vec<u32> = wants.iter().zip(&given).map(|(want, given)| tier(want) - given).collect();
+            fill(left, wants, &caps, &mut given);
+            return given;
+        }
+        wants.iter().zip(&mut given).for_each(|(want, given)| *given = tier(want));
+        left -= sum;
     }
-    wants.iter().zip(&mut given).for_each(|(want, given)| *given = least(want));
-    fill(total - minimums, wants, |want| want.wanted - least(want), &mut given);
     given
 }
 
@@ -40,18 +45,22 @@ fn least(want: &Want) -> u32 {
     want.min.min(want.wanted)
 }
 
+fn needed(want: &Want) -> u32 {
+    want.needed.min(want.wanted).max(least(want))
+}
+
 fn weight(want: &Want) -> f64 {
     if want.weight.is_finite() && want.weight > 0.0 { want.weight } else { 1.0 }
 }
 
-/// Adds `left` slots to `given`, by weight and up to `cap` for each; the caps are together more than that.
-fn fill(mut left: u64, wants: &[Want], cap: fn(&Want) -> u32, given: &mut [u32]) {
+/// Adds `left` slots to `given`, by weight and up to a cap for each; the caps are together more than that.
+fn fill(mut left: u64, wants: &[Want], caps: &[u32], given: &mut [u32]) {
     // Who is satisfied with the least for each unit of weight comes first.
     let mut order: Vec<(f64, usize)> = wants
         .iter()
         .enumerate()
-        .filter(|(_, want)| cap(want) > 0)
-        .map(|(at, want)| (f64::from(cap(want)) / weight(want), at))
+        .filter(|(at, _)| caps[*at] > 0)
+        .map(|(at, want)| (f64::from(caps[at]) / weight(want), at))
         .collect();
     order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     // Summed from the end: what is subtracted from a sum leaves its rounding behind.
@@ -64,7 +73,7 @@ fn fill(mut left: u64, wants: &[Want], cap: fn(&Want) -> u32, given: &mut [u32])
         if level * weights[at] > left as f64 {
             break;
         }
-        let cap = cap(&wants[want]);
+        let cap = caps[want];
         if u64::from(cap) > left {
             break;
         }
@@ -78,11 +87,11 @@ fn fill(mut left: u64, wants: &[Want], cap: fn(&Want) -> u32, given: &mut [u32])
     for &(_, want) in rest {
         let part = level * weight(&wants[want]);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
-        let whole = (part.floor() as u32).min(cap(&wants[want]));
+        let whole = (part.floor() as u32).min(caps[want]);
         let whole = u64::from(whole).min(left);
         given[want] += u32::try_from(whole).unwrap_or(u32::MAX);
         left -= whole;
-        if whole < u64::from(cap(&wants[want])) {
+        if whole < u64::from(caps[want]) {
             rounded.push((part.fract(), want));
         }
     }

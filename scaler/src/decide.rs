@@ -110,7 +110,7 @@ pub enum Bound {
 /// answered: so it is right while some start or are frozen.
 pub fn decide(policy: &Policy, load: &Load, state: &State) -> Proposal {
     if state.desired == 0 {
-        return from_zero(load, state);
+        return from_zero(policy, load, state);
     }
     if let Some(proposal) = idle(policy, load, state) {
         return proposal;
@@ -138,13 +138,15 @@ pub fn alert(policy: &Policy, firing: bool, current: u32) -> u32 {
 }
 
 /// A function at 0 stays there until somebody waits: rates over a past window say nothing then.
-fn from_zero(load: &Load, state: &State) -> Proposal {
+fn from_zero(policy: &Policy, load: &Load, state: &State) -> Proposal {
     let queued = sane(load.queued).unwrap_or(0.0);
     // At 0 containers the module of a hybrid function still serves: running is not waiting.
     let running = if state.runtime == Runtime::Hybrid { 0.0 } else { sane(load.inflight).unwrap_or(0.0) };
     let invocations = queued + running;
     if invocations > 0.0 {
-        return Proposal { change: Change::Exactly(1), reason: Reason::Wanted { invocations } };
+        // Containers start faster one after the other; slots are there at once.
+        let replicas = if state.runtime == Runtime::Wasm { policy.floor() } else { 1 };
+        return Proposal { change: Change::Exactly(replicas), reason: Reason::Wanted { invocations } };
     }
     keep(Reason::AtZero)
 }
@@ -193,12 +195,13 @@ fn follow(policy: &Policy, load: &Load, state: &State) -> Proposal {
 
 /// Load over all replicas in the unit of the policy's target.
 fn total(signal: Signal, load: &Load) -> Option<f64> {
-    match signal {
-        Signal::Rps => sane(load.rps),
+    let total = match signal {
+        Signal::Rps => load.rps,
         Signal::Capacity => Some(sane(load.inflight)? + sane(load.queued)?),
-        Signal::Cpu => sane(load.cpu_cores).map(|cores| cores * 1_000.0),
-        Signal::Queue => sane(load.queued),
-    }
+        Signal::Cpu => load.cpu_cores.map(|cores| cores * 1_000.0),
+        Signal::Queue => load.queued,
+    };
+    sane(total)
 }
 
 /// Slots that are wanted while invocations wait for one: a slot runs one at a time, so this is exact,

@@ -259,6 +259,7 @@ impl<S: Source, T: Target> Scaler<S, T> {
         let shares = observed.function.runtime() == Runtime::Wasm && policy.follows_load();
         let want = shares.then_some(Want {
             wanted: decision.replicas,
+            needed: decision.needed,
             min: policy.floor().min(decision.replicas),
             weight: policy.weight,
         });

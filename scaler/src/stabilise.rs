@@ -55,9 +55,9 @@ impl Tuning {
     pub fn wasm() -> Self {
         Self {
             tolerance: 0.1,
-            down_window: Duration::from_secs(60),
+            down_window: Duration::from_secs(300),
             up: Pace { factor: 10.0, at_least: 10, period: Duration::from_secs(1) },
-            down: Pace { factor: 2.0, at_least: 4, period: Duration::from_secs(5) },
+            down: Pace { factor: 2.0, at_least: 10, period: Duration::from_secs(1) },
         }
     }
 
@@ -66,7 +66,7 @@ impl Tuning {
         Self {
             tolerance: 0.1,
             down_window: Duration::from_secs(300),
-            up: Pace { factor: 2.0, at_least: 4, period: Duration::from_secs(5) },
+            up: Pace { factor: 4.0, at_least: 10, period: Duration::from_secs(5) },
             down: Pace { factor: 2.0, at_least: 2, period: Duration::from_secs(15) },
         }
     }
@@ -83,6 +83,8 @@ pub struct Decision {
     pub reason: Reason,
     /// What stood in its way.
     pub hold: Option<Hold>,
+    /// Replicas that the load needs now, of [`Self::replicas`]; the others are held for what was needed before.
+    pub needed: u32,
 }
 
 /// What to do with a function's replicas.
@@ -140,8 +142,9 @@ impl Action {
 ///
 /// `now` is the time since any fixed start; it should not go back, and where it does, what is remembered
 /// is kept longer. To be called once for each function and tick, also when the proposal is to keep: a tick
-/// without data restarts the down-window. Replicas that somebody else set since are taken for a proposal
-/// of this moment, so they stay for a window too. Allocates nothing.
+/// without data restarts the down-window. Replicas that somebody else added are taken for a proposal of this
+/// moment, so they stay for a window too. What is decided need not be applied, or not at once: the same is
+/// decided again. Allocates nothing.
 pub fn stabilise(
     policy: &Policy,
     tuning: &Tuning,
@@ -158,7 +161,7 @@ pub fn stabilise(
         }
         Change::Freeze => {
             history.record(tuning, now, policy.floor());
-            return done(history, Action::Freeze, state.desired, proposal, None);
+            return done(history, Action::Freeze, state.desired, proposal, state, None);
         }
         Change::Exactly(0) => {
             history.forget();
@@ -175,7 +178,7 @@ pub fn stabilise(
         }
     };
     let action = if wanted == state.desired { Action::Keep } else { Action::Scale };
-    done(history, action, wanted, proposal, hold)
+    done(history, action, wanted, proposal, state, hold)
 }
 
 fn done(
@@ -183,10 +186,15 @@ fn done(
     action: Action,
     replicas: u32,
     proposal: &Proposal,
+    state: &State,
     hold: Option<Hold>,
 ) -> Decision {
-    history.decided(replicas);
-    Decision { replicas, action, reason: proposal.reason, hold }
+    history.decided(replicas, state.desired);
+    let needed = match proposal.change {
+        Change::Follow { replicas: needed, .. } => needed.min(replicas),
+        Change::Keep | Change::Exactly(_) | Change::Freeze => replicas,
+    };
+    Decision { replicas, action, reason: proposal.reason, hold, needed }
 }
 
 /// From `current` towards `replicas`, as far as tolerance, window and pace allow.

@@ -14,8 +14,8 @@ pub struct History {
     peaks: [u32; PARTS],
     /// Number of the newest part since the start of time.
     newest: u64,
-    /// Replicas after the last decision.
-    last: Option<u32>,
+    /// Replicas that were decided at the last tick, and those that were desired then.
+    last: Option<(u32, u32)>,
     up: Period,
     down: Period,
 }
@@ -28,9 +28,10 @@ struct Period {
 }
 
 impl History {
-    /// Begins a tick: takes note of what somebody else did, and of new periods.
+    /// Begins a tick: takes note of replicas that somebody else added, and of new periods.
     pub(super) fn turn(&mut self, tuning: &Tuning, desired: u32, now: Duration) {
-        if self.last != Some(desired) {
+        // What lies between the two is a decision that takes its time, or was cut short by a share.
+        if self.last.is_none_or(|(decided, seen)| desired > decided.max(seen)) {
             self.record(tuning, now, desired);
         }
         self.up.turn(tuning.up, desired, now);
@@ -87,8 +88,8 @@ impl History {
     }
 
     /// Ends a tick.
-    pub(super) fn decided(&mut self, replicas: u32) {
-        self.last = Some(replicas);
+    pub(super) fn decided(&mut self, replicas: u32, desired: u32) {
+        self.last = Some((replicas, desired));
     }
 
     /// Drops what was proposed: the function goes to 0.
