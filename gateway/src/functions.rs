@@ -8,6 +8,7 @@
 mod claims;
 mod collector;
 mod function;
+mod hybrid;
 mod observe;
 mod order;
 mod providers;
@@ -28,6 +29,7 @@ use crate::store::{Store, StoreError};
 
 pub use claims::ModuleClaim;
 pub use function::{CLIENT_GONE, Function, Inflight};
+pub(crate) use hybrid::{Half, HalfFigures};
 pub use providers::Providers;
 
 use claims::Claims;
@@ -45,6 +47,7 @@ struct Inner {
     store: Store,
     providers: Providers,
     metrics: Metrics,
+    hybrids: hybrid::Families,
     order: WriteOrder,
     modules: Claims,
     /// Writes under way. They run as tasks of their own: a client that hangs up must not leave half
@@ -100,11 +103,13 @@ impl Functions {
         let snapshot = Arc::new(Snapshot::default());
         let collector = collector::FunctionCollector::new(snapshot.clone(), providers.clone())?;
         metrics.registry().register(Box::new(collector))?;
+        let hybrids = hybrid::Families::register(metrics.registry())?;
         Ok(Self(Arc::new(Inner {
             snapshot,
             store,
             providers,
             metrics: metrics.clone(),
+            hybrids,
             order: WriteOrder::default(),
             modules: Claims::default(),
             writes: TaskTracker::new(),

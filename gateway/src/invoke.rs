@@ -15,7 +15,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use bramble_provider::{Body, FunctionName, Invocation, ProviderError};
+use bramble_provider::{Body, FunctionName, Invocation, ProviderError, Runtime};
 use http::{Request, Response, StatusCode};
 
 use crate::error::{GatewayError, error_response};
@@ -123,6 +123,10 @@ async fn run(
             reason: format!("{} could not be taken up at the start: {fault}", function.spec.name),
             retry_after: FAULT_RETRY_AFTER,
         });
+    }
+    if function.runtime == Runtime::Hybrid {
+        // Boxed, so that the others do not carry the room for this one.
+        return Box::pin(gateway.functions.invoke_hybrid(function, invocation)).await;
     }
     if function.desired() == 0 {
         Box::pin(gateway.functions.activate(function)).await?;

@@ -78,7 +78,7 @@ impl Metrics {
     }
 }
 
-fn histogram(name: &str, help: &str) -> HistogramOpts {
+pub(crate) fn histogram(name: &str, help: &str) -> HistogramOpts {
     HistogramOpts::new(name, help).buckets(BUCKETS_SECONDS.to_vec())
 }
 

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use bramble_provider::{Code, DEFAULT_NAMESPACE, FunctionSpec, ProviderError, Replicas};
+use bramble_provider::{Code, DEFAULT_NAMESPACE, FunctionSpec, ProviderError, Replicas, Runtime};
 use http::{HeaderMap, StatusCode};
 
 use super::body;
 use super::extract::{Named, Params, function_name};
 use super::modules;
-use super::wire::{Deployment, Frozen, FunctionStatus, Module, Removal, Scaling, Usage, invalid, required};
+use super::wire::{
+    Deployment, Frozen, FunctionStatus, HalfStatus, Module, Removal, Runtimes, Scaling, Usage, invalid,
+    required,
+};
 use crate::error::GatewayError;
-use crate::functions::{Function, Mode};
+use crate::functions::{Function, Half, Mode};
 use crate::state::Gateway;
 
 type Shared = State<Arc<Gateway>>;
@@ -92,10 +95,21 @@ pub(super) async fn describe(
         Ok(status) => (status.reason, status.memory_bytes),
         Err(error) => (Some(error.to_string()), None),
     };
-    told.reason = function.fault().map(str::to_owned).or(reason);
+    told.reason = function.fault().or(function.half_fault()).map(str::to_owned).or(reason);
+    told.runtimes = runtimes(&gateway, &function).await;
     told.usage =
         memory.filter(|_| params.is_on("usage")).map(|total_memory_bytes| Usage { total_memory_bytes });
     Ok(Json(told))
+}
+
+/// The halves of a hybrid function.
+async fn runtimes(gateway: &Gateway, function: &Function) -> Option<Runtimes> {
+    let (hybrid, name) = (function.hybrid()?, &function.spec.name);
+    let status = async |runtime| gateway.functions.providers().status(runtime, name).await;
+    Some(Runtimes {
+        wasm: HalfStatus::new(status(Runtime::Wasm).await, hybrid.figures(Half::Wasm)),
+        container: HalfStatus::new(status(Runtime::Container).await, hybrid.figures(Half::Container)),
+    })
 }
 
 /// 202, when the change is accepted and not when the replicas are there.

@@ -3,10 +3,13 @@
 //! Go omits what is empty and writes `null` for an empty map or list, so every field that is read
 //! may be missing or `null`, and what is written follows the same rules.
 
+mod runtimes;
+
 use std::collections::BTreeMap;
 
 use bramble_host::ModuleInfo;
 use bramble_provider::quantity::{format_bytes, parse_bytes, parse_cpu_millis};
+use bramble_provider::spec::MODULE_ANNOTATION;
 use bramble_provider::{
     Code, Digest, FunctionName, FunctionSpec, LogLine, ProviderError, Replicas, SecretName,
 };
@@ -17,8 +20,7 @@ use super::words;
 use crate::error::excerpt;
 use crate::functions::Function;
 
-/// The annotation that puts a module beside a container image.
-const MODULE_ANNOTATION: &str = "bramble.module";
+pub(super) use runtimes::{HalfStatus, Runtimes};
 
 /// The label that OpenFaaS' providers add to what they list.
 const FUNCTION_LABEL: &str = "faas_function";
@@ -108,6 +110,9 @@ pub(super) struct FunctionStatus {
     /// Ours: why fewer replicas are available than asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
+    /// Ours: the halves of a hybrid function.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) runtimes: Option<Runtimes>,
 }
 
 /// What freezing did.
@@ -237,6 +242,7 @@ impl FunctionStatus {
             created_at: rfc3339(function.created_at),
             usage: None,
             reason: None,
+            runtimes: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use bramble_provider::{FunctionSpec, Runtime, Settings};
 use http::StatusCode;
 use tokio::sync::{Mutex, MutexGuard};
 
+use super::hybrid::{self, Hybrid};
 use crate::metrics::FunctionMetrics;
 use crate::store::StoredFunction;
 
@@ -33,6 +34,9 @@ pub struct Function {
     /// What runs it.
     pub runtime: Runtime,
     fault: Option<String>,
+    /// Why one half of a hybrid is missing.
+    half_fault: Option<String>,
+    hybrid: Option<Arc<Hybrid>>,
     live: Arc<Live>,
 }
 
@@ -46,23 +50,40 @@ struct Live {
 
 impl Function {
     /// A function that was not there before.
-    pub(super) fn new(stored: StoredFunction, settings: Settings, metrics: FunctionMetrics) -> Self {
+    pub(super) fn new(
+        stored: StoredFunction,
+        settings: Settings,
+        metrics: FunctionMetrics,
+        hybrids: &hybrid::Families,
+    ) -> Self {
         let live = Live {
             metrics,
             desired: AtomicU32::new(stored.desired),
             inflight: AtomicU32::new(0),
             activation: Mutex::new(()),
         };
-        Self::with(stored, settings, Arc::new(live))
+        let hybrid = router(&stored.spec, None, hybrids);
+        Self::with(stored, settings, hybrid, Arc::new(live))
     }
 
     /// The next revision of this function.
-    pub(super) fn succeeded_by(&self, stored: StoredFunction, settings: Settings) -> Self {
+    pub(super) fn succeeded_by(
+        &self,
+        stored: StoredFunction,
+        settings: Settings,
+        hybrids: &hybrid::Families,
+    ) -> Self {
         self.set_desired(stored.desired);
-        Self::with(stored, settings, self.live.clone())
+        let hybrid = router(&stored.spec, Some(self), hybrids);
+        Self::with(stored, settings, hybrid, self.live.clone())
     }
 
-    fn with(stored: StoredFunction, settings: Settings, live: Arc<Live>) -> Self {
+    fn with(
+        stored: StoredFunction,
+        settings: Settings,
+        hybrid: Option<Arc<Hybrid>>,
+        live: Arc<Live>,
+    ) -> Self {
         Self {
             revision: stored.revision,
             created_at: stored.created_at(),
@@ -70,12 +91,41 @@ impl Function {
             spec: stored.spec,
             settings,
             fault: None,
+            half_fault: None,
+            hybrid,
             live,
         }
     }
 
     pub(super) fn with_fault(self, fault: String) -> Self {
         Self { fault: Some(fault), ..self }
+    }
+
+    pub(super) fn with_half_fault(self, fault: String) -> Self {
+        Self { half_fault: Some(fault), ..self }
+    }
+
+    /// Why one half of a hybrid could not be taken up at the start, while the other one serves.
+    pub(crate) fn half_fault(&self) -> Option<&str> {
+        self.half_fault.as_deref()
+    }
+
+    /// What chooses between the halves of a hybrid function; no other has one.
+    pub(crate) fn hybrid(&self) -> Option<&Arc<Hybrid>> {
+        self.hybrid.as_ref()
+    }
+
+    /// Takes its series away: it is removed.
+    pub(super) fn retire(&self) {
+        self.live.metrics.retire();
+        self.retire_hybrid();
+    }
+
+    /// Takes the series away that only a hybrid function has.
+    pub(super) fn retire_hybrid(&self) {
+        if let Some(hybrid) = &self.hybrid {
+            hybrid.retire();
+        }
     }
 
     /// Why its provider does not have it, although it is asked for. `None` for nearly every function.
@@ -123,6 +173,20 @@ impl Function {
             created_at_unix_nanos: crate::store::record::unix_nanos(self.created_at),
         }
     }
+}
+
+/// The router of a hybrid function: the predecessor's, but what was measured of other code is forgotten.
+fn router(
+    spec: &FunctionSpec,
+    predecessor: Option<&Function>,
+    hybrids: &hybrid::Families,
+) -> Option<Arc<Hybrid>> {
+    let is_hybrid = spec.runtime() == Runtime::Hybrid;
+    is_hybrid.then(|| match predecessor.and_then(|function| Some((function, function.hybrid()?))) {
+        Some((function, hybrid)) if function.spec.code == spec.code => hybrid.clone(),
+        Some((_, hybrid)) => Arc::new(hybrid.renewed()),
+        None => Arc::new(Hybrid::new(spec.name.clone(), hybrids.clone())),
+    })
 }
 
 /// One invocation that was admitted. It is counted exactly once, when the guard goes: with what

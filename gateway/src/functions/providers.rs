@@ -1,7 +1,6 @@
 //! Which provider runs a function: one exhaustive match per verb, so a new runtime cannot be forgotten.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bramble_host::{HostLogs, SlotCounts, WasmProvider};
 use bramble_provider::{
@@ -10,14 +9,23 @@ use bramble_provider::{
 };
 use bramble_swarm::{ContainerLogs, SwarmProvider};
 
-/// When a client may ask again for what this gateway cannot run: nothing changes before a restart.
-const RETRY_AFTER: Duration = Duration::from_secs(60);
+use super::hybrid::BothLogs;
+use crate::error::causes;
 
 /// The providers of this gateway.
 #[derive(Debug, Clone)]
 pub struct Providers {
     wasm: Arc<WasmProvider>,
     containers: Arc<SwarmProvider>,
+}
+
+/// What a function is to have, beside its code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Amounts {
+    /// Replicas that are asked for: slots of a module, or containers.
+    pub(super) desired: u32,
+    /// Slots of the module of a hybrid, whose replicas are its containers.
+    pub(super) slots: u32,
 }
 
 /// The log of a function, whatever runs it.
@@ -27,6 +35,8 @@ pub enum Logs {
     Wasm(HostLogs),
     /// Of a function in containers.
     Container(ContainerLogs),
+    /// Of a function that runs in both.
+    Hybrid(BothLogs),
 }
 
 impl LogStream for Logs {
@@ -34,6 +44,7 @@ impl LogStream for Logs {
         match self {
             Self::Wasm(logs) => logs.next().await,
             Self::Container(logs) => logs.next().await,
+            Self::Hybrid(logs) => logs.next().await,
         }
     }
 }
@@ -45,35 +56,111 @@ impl Providers {
     }
 
     /// Refuses at once, before anything is stored, what is certain to be refused later.
+    ///
+    /// A hybrid does without Docker for the time being.
     pub(super) async fn check(&self, spec: &FunctionSpec) -> Result<(), ProviderError> {
         match &spec.code {
             Code::Module(digest) => self.wasm.module(*digest).await.map(drop),
             Code::Image(_) => self.containers.check(spec).await,
-            Code::Hybrid { .. } => Err(no_hybrids()),
+            Code::Hybrid { module, .. } => {
+                self.wasm.module(*module).await?;
+                match self.containers.check(&spec.image_half()).await {
+                    Err(ProviderError::Unavailable { .. }) => Ok(()),
+                    checked => checked,
+                }
+            }
         }
     }
 
-    pub(super) async fn deploy(&self, spec: &FunctionSpec, desired: u32) -> Result<(), ProviderError> {
+    /// Refuses to leave a runtime that cannot be told of it: a service would stay behind.
+    pub(super) async fn check_leaving(&self, was: &FunctionSpec, now: Runtime) -> Result<(), ProviderError> {
+        if !was.runtime().has_containers() || now.has_containers() {
+            return Ok(());
+        }
+        match self.containers.check(&was.image_half()).await {
+            Err(away @ ProviderError::Unavailable { .. }) => Err(away),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes `spec` what runs under its name. On a refusal everything is as `before`, where that was
+    /// this function with its replicas.
+    pub(super) async fn deploy(
+        &self,
+        spec: &FunctionSpec,
+        amounts: Amounts,
+        before: Option<(&FunctionSpec, u32)>,
+    ) -> Result<(), ProviderError> {
         match spec.runtime() {
-            Runtime::Wasm => self.wasm.deploy(spec, desired).await,
-            Runtime::Container => Box::pin(self.containers.deploy(spec, desired)).await,
-            Runtime::Hybrid => Err(no_hybrids()),
+            Runtime::Wasm => self.wasm.deploy(spec, amounts.desired).await,
+            Runtime::Container => Box::pin(self.containers.deploy(spec, amounts.desired)).await,
+            Runtime::Hybrid => Box::pin(self.deploy_both(spec, amounts, before)).await,
         }
     }
 
-    pub(super) async fn remove(&self, runtime: Runtime, name: &FunctionName) -> Result<(), ProviderError> {
-        match runtime {
-            Runtime::Wasm => self.wasm.remove(name).await,
-            Runtime::Container => self.containers.remove(name).await,
-            // Nothing of it can be running, and a stored leftover must be removable.
-            Runtime::Hybrid => Ok(()),
+    /// The module first: it serves at once, and is easily put back.
+    async fn deploy_both(
+        &self,
+        spec: &FunctionSpec,
+        Amounts { desired, slots }: Amounts,
+        before: Option<(&FunctionSpec, u32)>,
+    ) -> Result<(), ProviderError> {
+        let (name, image) = (&spec.name, spec.image_half());
+        self.wasm.deploy(&spec.module_half(), slots).await?;
+        let refusal = match self.containers.deploy(&image, desired).await {
+            Ok(()) => return Ok(()),
+            Err(refusal) => refusal,
+        };
+        if !matches!(refusal, ProviderError::Unavailable { .. }) {
+            let undone = match before.filter(|(before, _)| before.runtime().has_module()) {
+                Some((before, desired)) => {
+                    let slots = if before.runtime() == Runtime::Wasm { desired } else { slots };
+                    self.wasm.deploy(&before.module_half(), slots).await
+                }
+                None => self.wasm.remove(name).await,
+            };
+            if let Err(error) = undone {
+                tracing::error!(function = %name, error = causes(&error), "cannot undo half of a refused deployment");
+            }
+            return Err(refusal);
         }
+        tracing::warn!(function = %name, error = causes(&refusal), "deployed without containers, until there is Docker");
+        let is_known = self.containers.counts(name).is_some_and(|(counts, _)| counts.desired == desired)
+            && before.is_some_and(|(before, _)| before.image_half() == image);
+        if is_known {
+            return Ok(());
+        }
+        // What is taken up in this way is made as soon as there is a connection.
+        self.containers.restore(vec![(image, desired)]).pop().map_or(Ok(()), |(_, refusal)| Err(refusal))
+    }
+
+    /// Takes a function away that is now something else, or nothing at all.
+    pub(super) async fn remove(&self, runtime: Runtime, name: &FunctionName) -> Result<(), ProviderError> {
+        self.leave(runtime, None, name).await
+    }
+
+    /// Takes away what a function had that was of one runtime and is of another now, if it is at all.
+    pub(super) async fn leave(
+        &self,
+        was: Runtime,
+        now: Option<Runtime>,
+        name: &FunctionName,
+    ) -> Result<(), ProviderError> {
+        // Containers first: this is what may be refused, and then the module still serves.
+        if was.has_containers() && !now.is_some_and(Runtime::has_containers) {
+            self.containers.remove(name).await?;
+        }
+        if was.has_module() && !now.is_some_and(Runtime::has_module) {
+            self.wasm.remove(name).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn remove_module(&self, module: Digest) -> Result<(), ProviderError> {
         self.wasm.remove_module(module).await
     }
 
+    /// Sets the number of replicas; the slots of a hybrid's module stay.
     pub(super) async fn scale(
         &self,
         runtime: Runtime,
@@ -82,30 +169,35 @@ impl Providers {
     ) -> Result<(), ProviderError> {
         match runtime {
             Runtime::Wasm => self.wasm.scale(name, desired).await,
-            Runtime::Container => self.containers.scale(name, desired).await,
-            Runtime::Hybrid => Err(no_hybrids()),
+            Runtime::Container | Runtime::Hybrid => self.containers.scale(name, desired).await,
         }
     }
 
     pub(super) async fn freeze(&self, runtime: Runtime, name: &FunctionName) -> Result<u32, ProviderError> {
         match runtime {
             Runtime::Wasm => self.wasm.freeze(name).await,
-            Runtime::Container => self.containers.freeze(name).await,
-            Runtime::Hybrid => Err(no_hybrids()),
+            Runtime::Container | Runtime::Hybrid => self.containers.freeze(name).await,
         }
     }
 
-    /// Registers stored functions at the start: compiles nothing, asks no daemon. Answers what was refused. Blocking.
-    pub(super) fn restore(&self, functions: Vec<(FunctionSpec, u32)>) -> Vec<(FunctionName, ProviderError)> {
-        let (mut wasm, mut containers, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-        for (spec, desired) in functions {
+    /// Registers stored functions at the start: compiles nothing, asks no daemon. Answers what was
+    /// refused: of a hybrid perhaps one half only. Blocking.
+    pub(super) fn restore(
+        &self,
+        functions: Vec<(FunctionSpec, Amounts)>,
+    ) -> Vec<(FunctionName, ProviderError)> {
+        let (mut wasm, mut containers) = (Vec::new(), Vec::new());
+        for (spec, Amounts { desired, slots }) in functions {
             match spec.runtime() {
                 Runtime::Wasm => wasm.push((spec, desired)),
                 Runtime::Container => containers.push((spec, desired)),
-                Runtime::Hybrid => refused.push((spec.name, no_hybrids())),
+                Runtime::Hybrid => {
+                    wasm.push((spec.module_half(), slots));
+                    containers.push((spec.image_half(), desired));
+                }
             }
         }
-        refused.extend(self.wasm.restore(wasm));
+        let mut refused = self.wasm.restore(wasm);
         refused.extend(self.containers.restore(containers));
         refused
     }
@@ -117,8 +209,7 @@ impl Providers {
     pub async fn replicas(&self, runtime: Runtime, name: &FunctionName) -> Result<Replicas, ProviderError> {
         match runtime {
             Runtime::Wasm => self.wasm.replicas(name).await,
-            Runtime::Container => self.containers.replicas(name).await,
-            Runtime::Hybrid => Err(no_hybrids()),
+            Runtime::Container | Runtime::Hybrid => self.containers.replicas(name).await,
         }
     }
 
@@ -134,11 +225,15 @@ impl Providers {
         match runtime {
             Runtime::Wasm => self.wasm.status(name).await,
             Runtime::Container => self.containers.status(name).await,
-            Runtime::Hybrid => Err(no_hybrids()),
+            Runtime::Hybrid => {
+                let (wasm, containers) = (self.wasm.status(name).await, self.containers.status(name).await);
+                together(wasm, containers)
+            }
         }
     }
 
-    /// Runs one invocation. The hot path.
+    /// Runs one invocation on one runtime. The hot path. Which one takes that of a hybrid is decided
+    /// before this (`hybrid`).
     ///
     /// # Errors
     /// As [`Provider::invoke`].
@@ -152,7 +247,9 @@ impl Providers {
             Runtime::Wasm => self.wasm.invoke(name, invocation).await,
             // Boxed so that a wasm invocation does not carry the room for this one.
             Runtime::Container => Box::pin(self.containers.invoke(name, invocation)).await,
-            Runtime::Hybrid => Err(no_hybrids()),
+            Runtime::Hybrid => {
+                Err(ProviderError::internal("invoking a function", "no runtime was chosen for a hybrid"))
+            }
         }
     }
 
@@ -169,7 +266,13 @@ impl Providers {
         match runtime {
             Runtime::Wasm => self.wasm.logs(name, query).await.map(Logs::Wasm),
             Runtime::Container => self.containers.logs(name, query).await.map(Logs::Container),
-            Runtime::Hybrid => Err(no_hybrids()),
+            Runtime::Hybrid => {
+                let wasm = self.wasm.logs(name, query.clone()).await;
+                match (wasm, self.containers.logs(name, query).await) {
+                    (Err(error), Err(_)) => Err(error),
+                    (wasm, containers) => Ok(Logs::Hybrid(BothLogs::new(wasm.ok(), containers.ok()))),
+                }
+            }
         }
     }
 
@@ -190,11 +293,25 @@ impl Providers {
     }
 }
 
-fn no_hybrids() -> ProviderError {
-    ProviderError::Unavailable {
-        provider: "hybrid",
-        reason: "functions of both runtimes are not built into this gateway yet; deploy a module or an image"
-            .into(),
-        retry_after: RETRY_AFTER,
-    }
+/// The status of a function of two halves, of which one may be missing. Its replicas are its containers.
+fn together(
+    wasm: Result<FunctionStatus, ProviderError>,
+    containers: Result<FunctionStatus, ProviderError>,
+) -> Result<FunctionStatus, ProviderError> {
+    let both = match (wasm, containers) {
+        (Err(error), Err(_)) => return Err(error),
+        (Ok(wasm), Ok(containers)) => FunctionStatus {
+            inflight: wasm.inflight + containers.inflight,
+            queued: wasm.queued + containers.queued,
+            ..containers
+        },
+        (Ok(wasm), Err(error)) => {
+            FunctionStatus { replicas: Replicas::default(), reason: Some(error.to_string()), ..wasm }
+        }
+        (Err(error), Ok(containers)) => FunctionStatus {
+            reason: Some(containers.reason.unwrap_or_else(|| error.to_string())),
+            ..containers
+        },
+    };
+    Ok(FunctionStatus { runtime: Runtime::Hybrid, ..both })
 }

@@ -2,15 +2,21 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
+use bramble_provider::spec::MODULE_ANNOTATION;
 use bramble_provider::{Code, Digest, FunctionName, FunctionSpec, ProviderError, Runtime, Settings};
 
+use super::providers::Amounts;
 use super::{Deployed, Function, Inner, Mode, Restored};
 use crate::error::{GatewayError, causes};
 use crate::metrics::FunctionMetrics;
 use crate::store::record::unix_nanos;
 use crate::store::{Keep, StoreError, StoredFunction};
+
+/// Longest that a runtime is kept which a function does not use any more, and between two looks.
+const LEAVE_AFTER: Duration = Duration::from_secs(2);
+const LEAVE_LOOK: Duration = Duration::from_millis(2);
 
 /// What is to be deployed.
 pub(super) enum Change {
@@ -29,6 +35,9 @@ impl Inner {
         super::observe::check_labels(&spec, self.default_desired)?;
         let _stays = module_of(&spec.code).map(|module| self.modules.using(module)).transpose()?;
         self.providers.check(&spec).await?;
+        if let Some(current) = &current {
+            self.providers.check_leaving(&current.spec, spec.runtime()).await?;
+        }
         let next = self.next(spec, current.as_deref())?;
         let settings = next.spec.settings()?;
 
@@ -36,20 +45,22 @@ impl Inner {
         if !unchanged {
             self.store.put(&next, Keep::Durably).await.map_err(ProviderError::from)?;
         }
-        if let Err(refusal) = self.providers.deploy(&next.spec, next.desired).await {
+        let before = current.as_deref().map(|function| (&function.spec, function.desired()));
+        if let Err(refusal) = self.providers.deploy(&next.spec, self.amounts(next.desired), before).await {
             if !unchanged {
                 self.put_back(&next.spec.name, current.as_deref()).await;
             }
             return Err(refusal.into());
         }
-        let was = current.as_ref().map(|function| function.runtime);
         let (now, name) = (next.spec.runtime(), next.spec.name.clone());
         self.publish(match &current {
-            Some(function) => function.succeeded_by(next, settings),
+            Some(function) => function.succeeded_by(next, settings, &self.hybrids),
             None => self.born(next, settings),
         });
-        if let Some(was) = was.filter(|was| *was != now) {
-            self.providers.remove(was, &name).await?;
+        if let Some(function) = current.as_ref().filter(|function| function.runtime != now) {
+            function.retire_hybrid();
+            unused(function).await;
+            self.providers.leave(function.runtime, Some(now), &name).await?;
         }
         Ok(match current {
             None => Deployed::Created,
@@ -67,7 +78,7 @@ impl Inner {
             return Err(refusal.into());
         }
         self.change_snapshot(|functions| drop(functions.remove(name)));
-        current.metrics().retire();
+        current.retire();
         Ok(())
     }
 
@@ -125,19 +136,26 @@ impl Inner {
     /// Reads the store and fills the registry. Blocking.
     pub(super) fn restore(&self) -> Result<Restored, StoreError> {
         let stored = self.store.load()?;
-        let specs = stored.iter().map(|function| (function.spec.clone(), function.desired)).collect();
-        let mut faults: HashMap<_, _> = self.providers.restore(specs).into_iter().collect();
+        let specs = stored.iter().map(|function| (function.spec.clone(), self.amounts(function.desired)));
+        let mut faults = HashMap::<_, Vec<_>>::new();
+        for (name, fault) in self.providers.restore(specs.collect()) {
+            faults.entry(name).or_default().push(fault);
+        }
         let mut functions = HashMap::with_capacity(stored.len());
         let mut restored = Restored { functions: stored.len(), faulty: 0 };
         for function in stored {
             let name = function.spec.name.clone();
             let settings = function.spec.settings();
-            let fault = faults.remove(&name).or_else(|| settings.as_ref().err().map(described));
+            let mut faults = faults.remove(&name).unwrap_or_default();
+            faults.extend(settings.as_ref().err().map(described));
+            // One half of a hybrid does without the other.
+            let half = function.spec.runtime() == Runtime::Hybrid && faults.len() == 1 && settings.is_ok();
             let mut function = self.born(function, settings.unwrap_or_default());
-            if let Some(fault) = fault {
+            if let Some(fault) = faults.into_iter().next() {
                 tracing::error!(function = %name, error = causes(&fault), "cannot restore the function");
                 restored.faulty += 1;
-                function = function.with_fault(fault.to_string());
+                let fault = fault.to_string();
+                function = if half { function.with_half_fault(fault) } else { function.with_fault(fault) };
             }
             functions.insert(name, Arc::new(function));
         }
@@ -170,9 +188,13 @@ impl Inner {
         }
     }
 
+    fn amounts(&self, desired: u32) -> Amounts {
+        Amounts { desired, slots: self.default_desired }
+    }
+
     fn born(&self, stored: StoredFunction, settings: Settings) -> Function {
         let metrics = FunctionMetrics::new(stored.spec.name.clone(), self.metrics.families().clone());
-        Function::new(stored, settings, metrics)
+        Function::new(stored, settings, metrics, &self.hybrids)
     }
 
     fn publish(&self, function: Function) {
@@ -223,13 +245,27 @@ impl Change {
             (Self::Spec { spec, .. }, _) => Ok(*spec),
             (Self::Module { name, module }, None) => Ok(FunctionSpec::new(name, Code::Module(module))),
             (Self::Module { module, .. }, Some(current)) => {
-                let code = match &current.spec.code {
+                let mut spec = current.spec.clone();
+                // It names the module that runs, or a later update of this spec would be refused.
+                if let Some(named) = spec.annotations.get_mut(MODULE_ANNOTATION) {
+                    *named = module.to_string();
+                }
+                spec.code = match spec.code {
                     Code::Module(_) | Code::Image(_) => Code::Module(module),
-                    Code::Hybrid { image, .. } => Code::Hybrid { module, image: image.clone() },
+                    Code::Hybrid { image, .. } => Code::Hybrid { module, image },
                 };
-                Ok(FunctionSpec { code, ..current.spec.clone() })
+                Ok(spec)
             }
         }
+    }
+}
+
+/// Waits until no invocation is left that may yet ask for what an old revision runs on, but for
+/// [`LEAVE_AFTER`] at most: those that began finish without its half being deployed.
+async fn unused(old: &Arc<Function>) {
+    let end = Instant::now() + LEAVE_AFTER;
+    while Arc::strong_count(old) > 1 && Instant::now() < end {
+        tokio::time::sleep(LEAVE_LOOK).await;
     }
 }
 
@@ -245,8 +281,10 @@ fn module_of(code: &Code) -> Option<Digest> {
 fn desired_after(current: &Function, next: &FunctionSpec, default: u32) -> Result<u32, ProviderError> {
     let (before, min) = (current.spec.scale_min()?, next.scale_min()?);
     Ok(match min {
-        // Another runtime's number means something else.
-        _ if min == before && current.runtime == next.runtime() => current.desired().max(min.unwrap_or(1)),
+        // Slots and containers are not counted alike.
+        _ if min == before && current.runtime.has_containers() == next.runtime().has_containers() => {
+            current.desired().max(min.unwrap_or(1))
+        }
         Some(min) => min,
         None => default,
     })

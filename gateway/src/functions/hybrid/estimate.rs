@@ -1,0 +1,163 @@
+//! How long a runtime takes: a moving mean over what was measured, in one atomic word.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Weight of a new measurement once there are enough.
+const WEIGHT: f32 = 0.1;
+/// So many times the mean is the most that one measurement counts: a pause of the machine, or the waking
+/// of a frozen container, must not drive everybody away for long. A lasting change passes in some steps.
+const SPIKE: f32 = 4.0;
+/// What a failure counts as, at least: one that fails at once must not look fast.
+const FAILURE: Duration = Duration::from_secs(1);
+/// A mean that got nothing new for so long is replaced by the next measurement.
+pub(super) const STALE: Duration = Duration::from_secs(30);
+
+/// Bits of the time of the last measurement, in seconds.
+const AT_BITS: u32 = 24;
+const AT_MASK: u64 = (1 << AT_BITS) - 1;
+const COUNT_BITS: u32 = 8;
+
+/// The mean of the service times of one runtime. Reading and writing take no lock.
+///
+/// From the high bits down: the mean in seconds as a float, the second of the last measurement, and the
+/// number of measurements, up to 255; 0 when there is none.
+#[derive(Debug, Default)]
+pub(super) struct Estimate(AtomicU64);
+
+/// What is known of a runtime's service time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Known {
+    /// The mean.
+    pub(super) seconds: f64,
+    /// Measurements in it, up to 255.
+    pub(super) samples: u8,
+    /// Since the last one, to the second.
+    pub(super) age: Duration,
+}
+
+impl Estimate {
+    /// What is known at `now`, a time since some start.
+    pub(super) fn get(&self, now: Duration) -> Option<Known> {
+        known(self.0.load(Relaxed), now)
+    }
+
+    /// An answer took so long.
+    pub(super) fn answered(&self, took: Duration, now: Duration) {
+        self.record(took, now, SPIKE);
+    }
+
+    /// There was none, or one that says that the function failed.
+    pub(super) fn failed(&self, took: Duration, now: Duration) {
+        self.record(took.max(FAILURE), now, f32::INFINITY);
+    }
+
+    fn record(&self, took: Duration, now: Duration, spike: f32) {
+        // A word that another thread wrote meanwhile is taken up, so nothing is lost but order.
+        let update = |word| Some(next(word, took.as_secs_f32(), now, spike));
+        self.0.fetch_update(Relaxed, Relaxed, update).expect("the update never refuses");
+    }
+}
+
+fn known(word: u64, now: Duration) -> Option<Known> {
+    let samples = u8::try_from(word & 0xff).expect("eight bits fit");
+    let at = (word >> COUNT_BITS) & AT_MASK;
+    // Wraps after half a year, which a measurement that old may look newer by.
+    let age = now.as_secs().wrapping_sub(at) & AT_MASK;
+    let seconds = mean(word).into();
+    (samples > 0).then_some(Known { seconds, samples, age: Duration::from_secs(age) })
+}
+
+fn mean(word: u64) -> f32 {
+    f32::from_bits(u32::try_from(word >> (AT_BITS + COUNT_BITS)).expect("32 bits fit"))
+}
+
+fn next(word: u64, took: f32, now: Duration, spike: f32) -> u64 {
+    let (mean, samples) = match known(word, now) {
+        Some(before) if before.age < STALE => {
+            let old = mean(word);
+            let weight = WEIGHT.max(1.0 / (f32::from(before.samples) + 1.0));
+            (old + weight * (took.min(spike * old) - old), before.samples.saturating_add(1))
+        }
+        // It was trusted, and one measurement after long is better than many of long ago.
+        Some(before) => (took, before.samples),
+        None => (took, 1),
+    };
+    // Never 0, which would stay 0 for ever under the limit on spikes.
+    let mean = u64::from(mean.max(1e-7).to_bits());
+    mean << (AT_BITS + COUNT_BITS) | (now.as_secs() & AT_MASK) << COUNT_BITS | u64::from(samples)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    fn after(samples: &[Duration]) -> Known {
+        let estimate = Estimate::default();
+        for took in samples {
+            estimate.answered(*took, Duration::ZERO);
+        }
+        estimate.get(Duration::ZERO).unwrap()
+    }
+
+    fn close(found: f64, expected: f64) -> bool {
+        (found - expected).abs() < expected * 0.01
+    }
+
+    #[test]
+    fn nothing_is_known_before_the_first() {
+        assert_eq!(Estimate::default().get(Duration::MAX), None);
+    }
+
+    #[test]
+    fn the_first_ones_are_a_plain_mean() {
+        let known = after(&[MILLISECOND, 3 * MILLISECOND, 2 * MILLISECOND]);
+        assert!(close(known.seconds, 0.002), "{known:?}");
+        assert_eq!(known.samples, 3);
+    }
+
+    #[test]
+    fn a_spike_does_not_stay_and_a_change_does() {
+        let steady = vec![MILLISECOND; 50];
+        let spike = [&steady[..], &[Duration::from_secs(5)]].concat();
+        assert!(after(&spike).seconds < 0.0014);
+        let change = [&steady[..], &[100 * MILLISECOND; 60]].concat();
+        assert!(close(after(&change).seconds, 0.1), "{:?}", after(&change));
+    }
+
+    #[test]
+    fn a_failure_is_never_fast() {
+        let estimate = Estimate::default();
+        estimate.answered(MILLISECOND, Duration::ZERO);
+        estimate.failed(Duration::ZERO, Duration::ZERO);
+        assert!(estimate.get(Duration::ZERO).unwrap().seconds > 0.1);
+    }
+
+    #[test]
+    fn what_is_stale_is_replaced() {
+        let estimate = Estimate::default();
+        (0..100).for_each(|_| estimate.answered(MILLISECOND, Duration::ZERO));
+        let later = STALE + Duration::from_secs(1);
+        assert_eq!(estimate.get(later).unwrap().age, later);
+        estimate.answered(Duration::from_secs(1), later);
+        let known = estimate.get(later).unwrap();
+        assert_eq!((known.samples, known.age), (100, Duration::ZERO));
+        assert!(close(known.seconds, 1.0));
+    }
+
+    #[test]
+    fn counts_no_further_than_it_can() {
+        assert_eq!(after(&vec![MILLISECOND; 1_000]).samples, u8::MAX);
+        assert!(after(&[Duration::ZERO]).seconds > 0.0);
+    }
+
+    #[test]
+    fn time_may_wrap() {
+        let estimate = Estimate::default();
+        let end = Duration::from_secs(AT_MASK);
+        estimate.answered(MILLISECOND, end);
+        assert_eq!(estimate.get(end + Duration::from_secs(3)).unwrap().age, Duration::from_secs(3));
+    }
+}
