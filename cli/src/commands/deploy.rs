@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use bramble_provider::name::MAX_LABEL_BYTES;
+use bramble_provider::spec::MODULE_ANNOTATION;
 use bramble_provider::{FunctionName, quantity};
 use bytes::Bytes;
 use clap::Args;
@@ -20,7 +21,9 @@ use crate::output::Style;
 #[command(after_help = "\
 A FILE is uploaded, checked and compiled; what it is (a WASI 0.1 command module, a WASI 0.2 command
 or HTTP component) is found out. Its name is --name, else the file's own, made a valid one.
-With --image the function NAME runs a container image, or a module that is stored already.
+With --image the function NAME runs a container image, or a module that is stored already; with
+--image and --module it is a hybrid: the module answers at once, and the gateway chooses for each
+request (annotation bramble.policy: fastest, bridge or wasm-first).
 Deploying again fails no request. Without options it changes the code and keeps the others; with
 some it replaces all of them.
 
@@ -29,7 +32,8 @@ Examples:
   bramble deploy target/wasm32-wasip1/release/my_fn.wasm --name greeter --env GREETING=hi
   bramble deploy page.wasm --annotation bramble.output=cgi --memory-limit 64Mi --env exec_timeout=2s
   bramble deploy hello-2 --image sha256:3f1c… --fprocess 'hello --loud'
-  bramble deploy figlet --image ghcr.io/openfaas/figlet:latest")]
+  bramble deploy figlet --image ghcr.io/openfaas/figlet:latest
+  bramble deploy resize --image ghcr.io/me/resize:1 --module resize.wasm --annotation bramble.policy=bridge")]
 pub(crate) struct Deploy {
     /// A wasm file; with --image, the function's name
     #[arg(value_name = "FILE|NAME")]
@@ -40,6 +44,9 @@ pub(crate) struct Deploy {
     /// Run this: a container image, or `sha256:…` of a stored module
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
+    /// Beside an image: the same program as a wasm file
+    #[arg(long, value_name = "FILE", requires = "image")]
+    module: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -94,7 +101,12 @@ impl Deploy {
         let (name, image) = match &self.image {
             Some(image) => {
                 let name = function_name(&self.source.to_string_lossy())?;
-                api.deploy(&self.options.deployment(&name, image)).await?;
+                let mut deployment = self.options.deployment(&name, image);
+                if let Some(path) = &self.module {
+                    let digest = store(&api, context, path).await?;
+                    deployment.annotations.insert(MODULE_ANNOTATION.to_owned(), digest);
+                }
+                api.deploy(&deployment).await?;
                 (name, image.clone())
             }
             None => self.upload(&api, context).await?,
@@ -157,6 +169,20 @@ impl Options {
             ..Deployment::new(name, image)
         }
     }
+}
+
+/// Uploads a module beside an image; answers its digest.
+async fn store(api: &Api, context: &Context, path: &Path) -> Result<String> {
+    let wasm: Bytes = std::fs::read(path)
+        .map_err(|error| {
+            let path = path.display();
+            CliError::usage(format!("cannot read {path}: {error}")).hint("--module takes a wasm file")
+        })?
+        .into();
+    let spinner = context.output.spinner(format!("uploading {}", path.display()));
+    let text = spinner.text();
+    let stored = api.put_module(wasm, move || text.say("checking")).await?;
+    Ok(read::<Module>(&stored)?.digest)
 }
 
 /// Checked here, so that a typing error is told before anything is uploaded.
@@ -235,6 +261,8 @@ mod tests {
         };
         assert!(parse(&[]).options.are_none());
         assert!(parse(&["--name", "x"]).options.are_none());
+        let alone = ["deploy", "f", "--module", "f.wasm"];
+        assert!(<Command as clap::Parser>::try_parse_from(alone).is_err(), "a module alone is the FILE");
         assert!(!parse(&["-e", "a=b"]).options.are_none());
         assert!(!parse(&["--memory-limit", "1Mi"]).options.are_none());
         let described = parse(&["-e", "a=b", "--cpu-limit", "1", "--readonly"]).options;
