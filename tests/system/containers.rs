@@ -5,7 +5,7 @@ mod changes;
 mod daemons;
 mod faults;
 mod frozen;
-mod load;
+pub(crate) mod load;
 mod registry;
 mod specs;
 mod streaming;

@@ -12,14 +12,14 @@ use crate::support::{Gateway, wait};
 
 /// What clients got while something else was going on.
 #[derive(Debug, Default)]
-pub(super) struct Served {
-    pub(super) count: usize,
-    pub(super) answers: BTreeSet<String>,
-    pub(super) failures: Vec<String>,
+pub(crate) struct Served {
+    pub(crate) count: usize,
+    pub(crate) answers: BTreeSet<String>,
+    pub(crate) failures: Vec<String>,
 }
 
 /// Lets clients call a function, one request after the other, for as long as `work` goes on.
-pub(super) fn under_load(gateway: &Gateway, name: &str, clients: usize, work: impl FnOnce()) -> Served {
+pub(crate) fn under_load(gateway: &Gateway, name: &str, clients: usize, work: impl FnOnce()) -> Served {
     let (stop, count) = (AtomicBool::new(false), AtomicUsize::new(0));
     let seen = Mutex::new(Served::default());
     let began = Instant::now();
@@ -70,14 +70,14 @@ fn client(
 
 impl Served {
     #[track_caller]
-    pub(super) fn without_failures(&self) {
+    pub(crate) fn without_failures(&self) {
         assert!(self.failures.is_empty(), "of {}: {:#?}", self.count, self.failures);
     }
 }
 
 /// Waits until the Swarm has nothing more to do for a service, and tells how it ended.
 #[track_caller]
-pub(super) fn update_ended(docker: &Docker, name: &str) -> String {
+pub(crate) fn update_ended(docker: &Docker, name: &str) -> String {
     wait::value("the update has ended", || {
         let state = docker.cli(&[
             "service",
