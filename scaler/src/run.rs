@@ -29,7 +29,7 @@ use journal::{Change, Followed};
 pub use journal::{Explained, Journal};
 pub use metrics::ScalerMetrics;
 
-/// Most of the time that ticks may take: a tick of 100 ms is followed by a pause of 400 ms at least.
+/// Most of a processor that deciding may take, as a part: after 100 ms of it come 400 ms of pause at least.
 const MAX_BUSY_PART: u32 = 5;
 
 /// Shortest time for which the loop asks to be the one writer.
@@ -106,6 +106,8 @@ pub struct Scaler<S, T: Target> {
     journal: Arc<Journal>,
     changes: Changes<T>,
     epoch: Instant,
+    /// How long the last tick decided; waits are not in it.
+    busy: Duration,
     ticks: u64,
     failing: Episode,
     standing_by: Episode,
@@ -128,6 +130,7 @@ impl<S: Source, T: Target> Scaler<S, T> {
             metrics,
             journal,
             epoch: Instant::now(),
+            busy: Duration::ZERO,
             ticks: 0,
             failing: Episode::default(),
             standing_by: Episode::default(),
@@ -139,8 +142,8 @@ impl<S: Source, T: Target> Scaler<S, T> {
         loop {
             let began = Instant::now();
             self.tick().await;
-            let took = began.elapsed();
-            let pause = self.config.interval.saturating_sub(took).max(took * (MAX_BUSY_PART - 1));
+            let rest = self.config.interval.saturating_sub(began.elapsed());
+            let pause = rest.max(self.busy * (MAX_BUSY_PART - 1));
             tokio::time::sleep(pause).await;
         }
     }
@@ -191,10 +194,11 @@ impl<S: Source, T: Target> Scaler<S, T> {
         let view = self.target.observe().await?;
         let now = self.epoch.elapsed();
         let loads = self.source.loads(&view.functions, now).await?;
+        let began = Instant::now();
         self.ticks += 1;
-        for order in self.decide_all(&view, &loads, now) {
-            self.changes.begin(order);
-        }
+        let orders = self.decide_all(&view, &loads, now);
+        self.busy = began.elapsed();
+        orders.into_iter().for_each(|order| self.changes.begin(order));
         Ok(Outcome::Done)
     }
 

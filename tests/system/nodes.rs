@@ -59,7 +59,7 @@ fn serves_all_nodes(nodes: &Nodes, gateway: &Gateway) {
 }
 
 /// Labels that ask for so many replicas, whatever the load.
-fn replicas(count: u64) -> serde_json::Value {
+fn replicas(count: u64) -> Value {
     let count = count.to_string();
     json!({"com.openfaas.scale.min": count, "com.openfaas.scale.max": count})
 }

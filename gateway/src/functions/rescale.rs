@@ -27,7 +27,9 @@ impl Inner {
         if current.desired() != from || (to == 0 && current.inflight() > 0) {
             return Ok(false);
         }
-        self.set_desired(&current, to, Keep::Durably).await?;
+        // Up is urgent, and decided again after a crash; what goes down has time, and makes both last.
+        let keep = if to > from { Keep::Lazily } else { Keep::Durably };
+        self.set_desired(&current, to, keep).await?;
         // An invocation counts itself and then looks for replicas; here it is the other way round, so
         // one of the two sees the other. One that saw the old number waits at a pool of none.
         fence(Ordering::SeqCst);

@@ -41,7 +41,7 @@ async fn unknown_paths_and_methods_are_told_apart() {
     }
     for (method, path) in [
         ("PATCH", "/system/functions"),
-        ("GET", "/system/scale-function/a"),
+        ("GET", "/system/freeze-function/a"),
         ("POST", "/system/info"),
         ("POST", "/system/modules"),
         ("GET", "/system/modules/x"),

@@ -40,3 +40,28 @@ fn a_loaded_function_climbs_freezes_goes_to_zero_and_comes_back() {
         |action: &str| gateway.metric(&format!("bramble_scaler_decisions_total{{action=\"{action}\"}}"));
     assert!(actions("up") >= 1.0 && actions("freeze") >= 1.0 && actions("zero") >= 1.0);
 }
+
+#[test]
+fn while_docker_is_away_nothing_changes_and_it_is_told_once() {
+    let docker = Docker::own();
+    let gateway =
+        docker.start_scaling().flag("--scale-interval", "100ms").flag("--scale-down-window", "2s").start();
+    gateway.connected();
+    let labels = json!({
+        "com.openfaas.scale.max": "2",
+        "com.openfaas.scale.type": "capacity",
+        "com.openfaas.scale.target": "2",
+        "com.openfaas.scale.target-proportion": "1",
+    });
+    gateway.conform("away", "/conform drip 2 100", json!({"labels": labels}));
+    gateway.has_replicas("away", 1);
+    docker.kill();
+    let failed = || gateway.metric("bramble_scaler_decisions_total{action=\"failed\"}");
+    // Its container goes on without the daemon.
+    under_load(&gateway, "away", 4, || wait::until("changes fail", || failed() >= 2.0));
+    assert_eq!(desired(&gateway, "away"), 1);
+    assert_eq!(gateway.log().matches("cannot change the replicas").count(), 1, "{}", gateway.log());
+    docker.restart();
+    gateway.connected();
+    under_load(&gateway, "away", 4, || until_desired(&gateway, "away", |replicas| replicas == 2));
+}
