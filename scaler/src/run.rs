@@ -217,16 +217,23 @@ impl<S: Source, T: Target> Scaler<S, T> {
         let decided_at = SystemTime::now();
         let mut decisions = Vec::with_capacity(view.functions.len());
         for (observed, load) in view.functions.iter().zip(loads) {
-            let function = followed.of(observed, &self.config.defaults, self.ticks);
-            function.source = self.source.name();
-            function.decided_at = decided_at;
-            decisions.push(self.decide(function, observed, *load, now));
+            decisions.push(followed.of(observed, &self.config.defaults, self.ticks, |function| {
+                function.source = self.source.name();
+                function.decided_at = decided_at;
+                let decided = self.decide(function, observed, *load, now);
+                (function.decision, function.held) = (decided.map(|(decision, _)| decision), false);
+                decided
+            }));
         }
         followed.forget_all_but(self.ticks, view.functions.len());
         self.divide(&mut decisions, view);
         let mut orders = Vec::new();
         for (observed, decision) in view.functions.iter().zip(decisions) {
+            // What stays as it is was remembered just now.
             let Some((decision, _)) = decision else { continue };
+            if decision.action == Action::Keep && !matches!(decision.hold, Some(Hold::Share { .. })) {
+                continue;
+            }
             let Some(function) = followed.get_mut(observed.function.name()) else { continue };
             orders.extend(self.order(function, observed, decision, now));
         }
@@ -296,8 +303,6 @@ impl<S: Source, T: Target> Scaler<S, T> {
         if observed.held && decision.action == Action::Scale && decision.replicas < from {
             (decision.action, decision.replicas) = (Action::Keep, from);
             function.held = true;
-        } else {
-            function.held = false;
         }
         function.decision = Some(decision);
         if decision.action == Action::Keep || !function.may_change(now) {

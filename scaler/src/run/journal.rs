@@ -143,17 +143,26 @@ fn read_policy(
 }
 
 impl All {
-    /// What is remembered of a function, its policy read anew when it was deployed anew.
-    pub(super) fn of(&mut self, observed: &Observed, defaults: &Defaults, tick: u64) -> &mut Followed {
+    /// Lets `look` at what is remembered of a function, its policy read anew when it was deployed anew.
+    pub(super) fn of<T>(
+        &mut self,
+        observed: &Observed,
+        defaults: &Defaults,
+        tick: u64,
+        look: impl FnOnce(&mut Followed) -> T,
+    ) -> T {
         let name = observed.function.name();
-        // Looked up twice, for an entry would clone the name each time.
-        if !self.0.contains_key(name) {
-            self.0.insert(name.clone(), Followed::new(observed, defaults));
+        // One look-up for nearly every function; an entry would clone each name.
+        if let Some(followed) = self.0.get_mut(name) {
+            followed.renew(&observed.function, defaults);
+            followed.tick = tick;
+            return look(followed);
         }
-        let followed = self.0.get_mut(name).expect("it was just put there");
-        followed.renew(&observed.function, defaults);
+        let mut followed = Followed::new(observed, defaults);
         followed.tick = tick;
-        followed
+        let looked = look(&mut followed);
+        self.0.insert(name.clone(), followed);
+        looked
     }
 
     pub(super) fn get_mut(&mut self, name: &FunctionName) -> Option<&mut Followed> {

@@ -56,12 +56,15 @@ impl OwnCounters {
     fn load(&mut self, observed: &Observed, now: Duration) -> Load {
         let (name, counters) = (observed.function.name(), observed.counters);
         let sample = Sample { at: now, counters };
-        if !self.seen.contains_key(name) {
-            self.seen.insert(name.clone(), Seen::new(sample, self.look));
+        // One look-up for nearly every function; an entry would clone each name.
+        if let Some(seen) = self.seen.get_mut(name) {
+            seen.look = self.look;
+            return seen.take(sample, observed.is_busy());
         }
-        let Some(seen) = self.seen.get_mut(name) else { return Load::default() };
-        seen.look = self.look;
-        seen.take(sample, observed.is_busy())
+        let mut seen = Seen::new(sample, self.look);
+        let load = seen.take(sample, observed.is_busy());
+        self.seen.insert(name.clone(), seen);
+        load
     }
 }
 
