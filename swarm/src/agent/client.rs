@@ -9,6 +9,7 @@ use bramble_provider::{Body, FunctionName};
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
+use parking_lot::Mutex;
 
 use super::protocol::{CONTAINERS_PATH, EVENTS_PATH, Event, Lines};
 use super::silence::{LONGEST_SILENCE, Silence};
@@ -22,6 +23,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LONGEST_RETRY: Duration = Duration::from_secs(2);
 /// Longest wait for a container to be paused or unpaused. It takes 10 ms.
 const CALL_DEADLINE: Duration = Duration::from_secs(6);
+/// When one node is lost: the silence of all agents that is no chance.
+const ALL_SILENT: Duration = Duration::from_millis(700);
 /// Longest wait for the node of a silent agent to take a connection.
 const PING_PATIENCE: Duration = Duration::from_millis(600);
 /// Most that is read of a refusal.
@@ -34,6 +37,7 @@ pub(super) struct RemoteAgent {
     upstream: Upstream,
     authorization: HeaderValue,
     connected: AtomicBool,
+    heard: Mutex<Instant>,
 }
 
 /// How a stream of events ended.
@@ -53,12 +57,23 @@ enum Ended {
 
 impl RemoteAgent {
     pub(super) fn new(node: Arc<str>, upstream: Upstream, authorization: HeaderValue) -> Self {
-        Self { node, upstream, authorization, connected: AtomicBool::new(false) }
+        Self {
+            node,
+            upstream,
+            authorization,
+            connected: AtomicBool::new(false),
+            heard: Mutex::new(Instant::now()),
+        }
     }
 
     /// Whether it tells its events.
     pub(super) fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
+    }
+
+    /// How long ago it gave a sign of life.
+    pub(super) fn silent_for(&self) -> Duration {
+        self.heard.lock().elapsed()
     }
 
     /// Pauses or unpauses a container of its node.
@@ -115,6 +130,10 @@ impl RemoteAgent {
                 tracing::warn!(node = %self.node, "the agent of a node fell silent; its replicas are asked anew");
                 told = Ended::Silent.to_string();
                 self.lose(core);
+                // At once, or who was told of this node's loss would be sent to the next that is lost.
+                for other in core.agents.all_silent_for(ALL_SILENT).unwrap_or_default() {
+                    other.lose(core);
+                }
             }
             let reason = ended.to_string();
             if matches!(ended, Ended::Refused(..) | Ended::OtherNode(_)) && told != reason {
@@ -168,6 +187,7 @@ impl RemoteAgent {
                         }
                         hear(core, &self.node, event);
                         silence.heard(Instant::now());
+                        *self.heard.lock() = Instant::now();
                     }
                     Err(error) => return Ended::Broken(error.to_string()),
                 }

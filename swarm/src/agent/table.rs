@@ -92,6 +92,13 @@ impl Agents {
         known.len() + 1 >= nodes && known.values().all(|known| known.agent.is_connected())
     }
 
+    /// All agents, when none gave a sign of life for so long: then it is the way to them that is lost.
+    pub(super) fn all_silent_for(&self, silence: Duration) -> Option<Vec<Arc<RemoteAgent>>> {
+        let known = self.known.lock();
+        let agents: Vec<_> = known.values().map(|known| Arc::clone(&known.agent)).collect();
+        agents.iter().all(|agent| agent.silent_for() >= silence).then_some(agents)
+    }
+
     /// Takes in which way leads to other nodes. With the container of the earlier one its network is gone, and
     /// what was sent over that: no answer comes, and nothing else tells so.
     fn go_through(&self, core: &Core, up: &Up) {
