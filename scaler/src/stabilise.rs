@@ -51,10 +51,11 @@ impl Tuning {
         }
     }
 
-    /// Slots: they come in well under a millisecond and cost nothing while nobody uses them.
+    /// Slots: they come in well under a millisecond and cost nothing while nobody uses them. There are many
+    /// and each does little, so their number is noisier than that of containers.
     pub fn wasm() -> Self {
         Self {
-            tolerance: 0.1,
+            tolerance: 0.2,
             down_window: Duration::from_secs(300),
             up: Pace { factor: 10.0, at_least: 10, period: Duration::from_secs(1) },
             down: Pace { factor: 2.0, at_least: 10, period: Duration::from_secs(1) },
