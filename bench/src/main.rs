@@ -19,6 +19,7 @@ mod machine;
 mod many;
 mod over_http;
 mod report;
+mod scale;
 mod server;
 mod stats;
 mod table;
@@ -50,6 +51,7 @@ enum Command {
     Idle(idle::Idle),
     Many(many::Many),
     Containers(containers::Containers),
+    Scale(Box<scale::Scale>),
     All(all::All),
     #[command(hide = true)]
     Serve(server::Serve),
@@ -67,6 +69,7 @@ fn main() -> Result<()> {
         Command::Idle(bench) => bench.report()?,
         Command::Many(bench) => bench.report()?,
         Command::Containers(bench) => bench.report()?,
+        Command::Scale(bench) => bench.report()?,
         Command::All(bench) => bench.report()?,
         Command::Serve(serve) => return serve.run(),
         Command::Upstream(upstream) => return upstream.run(),

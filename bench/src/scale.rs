@@ -1,0 +1,376 @@
+//! `scale`: the scaler's decisions over traces of requests, against the rules of two others; and what a
+//! tick costs.
+//!
+//! A simulation: requests, queues and replicas are modelled, and only the decisions are the real code.
+//! Every contender gets the same requests, the same start times and the same ceiling. Functions do not
+//! share a host here.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use bramble_provider::Runtime;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::report::{Report, progress};
+use crate::stats::{Percentiles, ratio, time, time_of, whole};
+use crate::table::Table;
+
+use controller::{Ask, Contender, SECOND, Tunables};
+use model::{Costs, Function, Micros, Outcome};
+use plot::Plot;
+use tick::TickCost;
+use trace::{Kind, Trace};
+
+mod controller;
+mod model;
+mod plot;
+mod tick;
+mod trace;
+
+/// Points of a plot.
+const POINTS: u64 = 240;
+
+/// Replays traces through the scaler's decisions, and measures a tick over 10,000 functions
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Scale {
+    /// Only this part
+    #[arg(long)]
+    only: Option<Part>,
+    /// Traces [default: all]
+    #[arg(long, value_delimiter = ',')]
+    trace: Vec<Kind>,
+    /// Who decides [default: all]
+    #[arg(long, value_delimiter = ',')]
+    contender: Vec<Contender>,
+    /// What a replica is
+    #[arg(long, value_delimiter = ',', default_value = "container,wasm")]
+    replicas: Vec<Replica>,
+    /// Mean time that a request runs, in milliseconds
+    #[arg(long, default_value_t = 100.0)]
+    service_ms: f64,
+    /// Requests that a container runs at a time; a slot runs one
+    #[arg(long, default_value_t = 4)]
+    concurrency: u32,
+    /// Most containers of a function; slots may be so many times the concurrency
+    #[arg(long, default_value_t = 20)]
+    max: u32,
+    /// Functions of the traces that have many [default: 1,000]
+    #[arg(long)]
+    functions: Option<usize>,
+    /// What requests are made from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write a plot of each trace to this directory
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+    /// Rounds of the tick
+    #[arg(long, default_value_t = 200)]
+    rounds: usize,
+    #[command(flatten)]
+    tunables: Tunables,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The traces
+    Traces,
+    /// What a tick costs
+    Tick,
+}
+
+/// What a replica is, by its start time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Replica {
+    Container,
+    Wasm,
+}
+
+#[derive(Debug, Serialize)]
+struct Results {
+    traces: Vec<Replay>,
+    ticks: Vec<TickCost>,
+}
+
+/// One trace, replayed for every contender.
+#[derive(Debug, Serialize)]
+struct Replay {
+    trace: Kind,
+    replicas: Replica,
+    functions: usize,
+    seconds: u64,
+    rows: Vec<Row>,
+}
+
+/// What came of one contender.
+#[derive(Debug, Serialize)]
+struct Row {
+    contender: Contender,
+    requests: u64,
+    refused: u64,
+    cold: u64,
+    thawed: u64,
+    latency: Percentiles,
+    wait: Percentiles,
+    utilisation: f64,
+    replica_seconds: f64,
+    frozen_replica_seconds: f64,
+    moves: u64,
+    reversals: u64,
+    #[serde(skip)]
+    series: Vec<f64>,
+}
+
+impl Scale {
+    /// Replays, measures and reports.
+    ///
+    /// # Errors
+    /// When a number makes no sense, or a plot cannot be written.
+    pub(crate) fn report(&self) -> Result<Report> {
+        ensure!(self.service_ms > 0.0 && self.service_ms.is_finite(), "--service-ms must be above 0");
+        ensure!(self.concurrency > 0 && self.max > 0, "--concurrency and --max must be above 0");
+        let mut results = Results { traces: Vec::new(), ticks: Vec::new() };
+        let mut tables = Vec::new();
+        if self.only != Some(Part::Tick) {
+            for &replicas in &self.replicas {
+                for kind in or_all(&self.trace, Kind::ALL) {
+                    let replay = self.replay(kind, replicas)?;
+                    tables.push(replay.table());
+                    results.traces.push(replay);
+                }
+            }
+        }
+        if self.only != Some(Part::Traces) {
+            progress("scale: ticks");
+            results.ticks = [1_000, 10_000, 100_000]
+                .map(|functions| {
+                    tick::measure(functions, self.rounds.max(1) * 1_000 / functions.clamp(1_000, 100_000) + 5)
+                })
+                .into();
+            tables.push(ticks_table(&results.ticks));
+        }
+        let report = Report::new("scale", self.method(), &results)?;
+        Ok(tables.into_iter().fold(report, Report::table))
+    }
+
+    fn method(&self) -> String {
+        let Costs { start, start_each_more, thaw, .. } = self.costs(Replica::Container);
+        format!(
+            "simulated, seed {}; requests run {} ms in the mean (exponential; azure: as published); a container runs {} at a time, \
+             starts in {} ms and {} ms more for each other that starts with it, thaws in {} ms; a slot runs 1 and starts in {} µs; \
+             at most {} containers or {} slots for a function; ours freezes after {} s idle and goes to 0 after {} s, \
+             where the trace allows 0",
+            self.seed,
+            self.service_ms,
+            self.concurrency,
+            start / 1_000,
+            start_each_more / 1_000,
+            thaw / 1_000,
+            self.costs(Replica::Wasm).start,
+            self.max,
+            self.max * self.concurrency,
+            self.tunables.freeze_after,
+            self.tunables.zero_after,
+        )
+    }
+
+    /// Start times as measured on the project's machines; see the containers' bench, and `cold`.
+    fn costs(&self, replicas: Replica) -> Costs {
+        match replicas {
+            Replica::Container => Costs {
+                start: 580_000,
+                start_each_more: 120_000,
+                thaw: 23_000,
+                concurrency: self.concurrency,
+            },
+            Replica::Wasm => Costs { start: 300, start_each_more: 0, thaw: 0, concurrency: 1 },
+        }
+    }
+
+    fn replay(&self, kind: Kind, replicas: Replica) -> Result<Replay> {
+        let service = self.service_ms / 1_000.0;
+        let costs = self.costs(replicas);
+        let max = self.max * self.concurrency / costs.concurrency;
+        let half = f64::from(self.max * self.concurrency) / 2.0;
+        let mut trace = Trace::new(kind, service, half, self.seed);
+        if trace.functions > 1 {
+            trace.functions = self.functions.unwrap_or(trace.functions).max(1);
+        }
+        let contenders = or_all(&self.contender, Contender::ALL);
+        let mut rows = Vec::new();
+        for &contender in &contenders {
+            progress(format_args!("scale: {}, {}, {}", kind.text(), replicas.text(), contender.text()));
+            rows.push(self.run(&trace, replicas, costs, max, contender));
+        }
+        let replay =
+            Replay { trace: kind, replicas, functions: trace.functions, seconds: trace.seconds, rows };
+        if let Some(dir) = &self.plots {
+            replay.plot(dir, &offered(&trace, costs.concurrency))?;
+        }
+        Ok(replay)
+    }
+
+    fn run(&self, trace: &Trace, replicas: Replica, costs: Costs, max: u32, contender: Contender) -> Row {
+        let mut outcome = Outcome::new();
+        let mut series = vec![0; usize::try_from(POINTS).unwrap_or(1)];
+        let step = trace.seconds * SECOND / POINTS;
+        for function in 0..trace.functions {
+            let mut requests = trace.requests(function);
+            let ask = Ask {
+                runtime: replicas.runtime(),
+                min: u32::from(!trace.zero),
+                max,
+                zero: trace.zero,
+                rps_per_replica: f64::from(costs.concurrency) / requests.service,
+                costs,
+            };
+            let mut controller = contender.controller(&ask, &self.tunables);
+            let mut function = Function::new(costs, ask.min, &mut outcome, &mut series, step);
+            let mut tick_at = controller.interval();
+            let arrivals = std::mem::take(&mut requests.arrivals);
+            let end = trace.seconds * SECOND;
+            for arrival in arrivals.into_iter().map(Some).chain([None]) {
+                let until = arrival.unwrap_or(end);
+                while tick_at <= until {
+                    function.advance(tick_at);
+                    let order = controller.tick(tick_at, &function.view());
+                    function.obey(order);
+                    tick_at += controller.interval();
+                }
+                function.advance(until);
+                if arrival.is_some() {
+                    function.arrive(requests.next_service());
+                }
+            }
+        }
+        let slots = u64::from(costs.concurrency) * outcome.replica_micros;
+        Row {
+            contender,
+            requests: outcome.requests,
+            refused: outcome.refused,
+            cold: outcome.cold,
+            thawed: outcome.thawed,
+            latency: outcome.latency.percentiles(),
+            wait: outcome.wait.percentiles(),
+            utilisation: outcome.running_micros as f64 / slots.max(1) as f64,
+            replica_seconds: seconds(outcome.replica_micros),
+            frozen_replica_seconds: seconds(outcome.frozen_micros),
+            moves: outcome.moves,
+            reversals: outcome.reversals,
+            series: series.into_iter().map(|micros| micros as f64 / step as f64).collect(),
+        }
+    }
+}
+
+impl Replica {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Container => "containers",
+            Self::Wasm => "slots",
+        }
+    }
+
+    fn runtime(self) -> Runtime {
+        match self {
+            Self::Container => Runtime::Container,
+            Self::Wasm => Runtime::Wasm,
+        }
+    }
+}
+
+impl Replay {
+    fn title(&self) -> String {
+        let functions = if self.functions == 1 { "one function" } else { "functions" };
+        let count = if self.functions == 1 { String::new() } else { format!("{} ", self.functions) };
+        let minutes = self.seconds / 60;
+        format!("{}, {}: {count}{functions}, {minutes} minutes", self.trace.text(), self.replicas.text())
+    }
+
+    fn table(&self) -> Table {
+        let columns = [
+            "who decides",
+            "use",
+            "cold",
+            "thawed",
+            "refused",
+            "p50",
+            "p99",
+            "p99 wait",
+            "replica s",
+            "frozen s",
+            "moves",
+            "reversals",
+        ];
+        let mut table = Table::new(self.title(), columns);
+        for row in &self.rows {
+            table.row([
+                row.contender.text().to_owned(),
+                ratio(row.utilisation),
+                row.cold.to_string(),
+                row.thawed.to_string(),
+                row.refused.to_string(),
+                time_of(row.latency.p50_ns),
+                time_of(row.latency.p99_ns),
+                time_of(row.wait.p99_ns),
+                whole(row.replica_seconds),
+                whole(row.frozen_replica_seconds),
+                row.moves.to_string(),
+                row.reversals.to_string(),
+            ]);
+        }
+        table
+    }
+
+    fn plot(&self, dir: &Path, offered: &[f64]) -> Result<()> {
+        let lines: Vec<_> = self.rows.iter().map(|row| (row.contender.text(), row.series.clone())).collect();
+        let title = format!("Replicas over time: {}", self.title());
+        let step_seconds = self.seconds as f64 / POINTS as f64;
+        let plot = Plot { title: &title, step_seconds, area: ("busy", offered), lines: &lines };
+        let path = dir.join(format!("{}-{}.svg", self.trace.text(), self.replicas.text()));
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        std::fs::write(&path, plot.svg()).with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// Replicas that the requests of each stretch of time would keep busy all the time.
+fn offered(trace: &Trace, concurrency: u32) -> Vec<f64> {
+    let mut busy = vec![0.0; usize::try_from(POINTS).unwrap_or(1)];
+    let step = trace.seconds * SECOND / POINTS;
+    for requests in (0..trace.functions).map(|function| trace.requests(function)) {
+        for arrival in &requests.arrivals {
+            let at = usize::try_from(arrival / step).unwrap_or(usize::MAX);
+            if let Some(busy) = busy.get_mut(at) {
+                *busy += requests.service / seconds(step) / f64::from(concurrency);
+            }
+        }
+    }
+    busy
+}
+
+fn ticks_table(ticks: &[TickCost]) -> Table {
+    let columns = ["a tick over", "decisions", "for each", "slots divided", "labels read", "bytes for each"];
+    let mut table = Table::new("the pure part of a tick: median (min..max)", columns);
+    for cost in ticks {
+        table.row([
+            format!("{} functions", cost.functions),
+            cost.decisions_ns.text(time),
+            time(cost.decisions_ns.median / cost.functions as f64),
+            cost.share_ns.text(time),
+            cost.policies_ns.text(time),
+            cost.bytes_per_function.to_string(),
+        ]);
+    }
+    table
+}
+
+fn or_all<T: Copy, const N: usize>(asked: &[T], all: [T; N]) -> Vec<T> {
+    if asked.is_empty() { all.into() } else { asked.into() }
+}
+
+fn seconds(micros: Micros) -> f64 {
+    micros as f64 / SECOND as f64
+}
+
+#[cfg(test)]
+mod tests;
