@@ -18,8 +18,16 @@ fn without_containers_wasm_serves_and_a_bridge_brings_them_back() {
     gateway.hybrid(&stays, "wasm-first", json!({}));
     for name in [&bridge, &stays] {
         gateway.has_replicas(name, 1);
+        // A replica serves before the Swarm calls it running, and until then may ignore that it is to end.
+        wait::until("the Swarm calls it running", || {
+            docker.cli(&["service", "ls", "--filter", &format!("name={name}"), "--format", "{{.Replicas}}"])
+                == "1/1"
+        });
         gateway.scale(name, 0);
-        wait::until("no container is left", || docker.containers(name).is_empty());
+        wait::until(&format!("no container of {name} is left"), || {
+            assert_eq!(gateway.describe(name).get("replicas"), None, "nobody asked for it");
+            docker.containers(name).is_empty()
+        });
         assert_eq!(half(&gateway, name, "wasm")["replicas"], 16);
     }
     std::thread::scope(|scope| {
