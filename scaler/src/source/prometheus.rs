@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bramble_provider::{DEFAULT_NAMESPACE, FunctionName};
 
-use self::answer::Vector;
+use self::answer::Sample;
 use self::client::Client;
 pub use self::client::{InvalidUrl, PrometheusUrl};
 use super::idle::Idle;
@@ -57,39 +57,47 @@ impl Prometheus {
         Self { client: Client::new(url), queries, window, limit: QUERY_LIMIT, idle: HashMap::new() }
     }
 
-    async fn ask(&self, query: &Query) -> Result<Vector, SourceError> {
+    /// Asks one thing of all functions, and puts it into their rows.
+    async fn ask(
+        &self,
+        query: &Query,
+        places: &HashMap<&str, usize>,
+        rows: &mut [Row],
+        put: fn(&mut Row, Sample<'_>),
+    ) -> Result<(), SourceError> {
         let answer = self.client.ask(query).await?;
-        Vector::parse(&answer).map_err(|reason| self.client.garbage(reason))
+        let put = |sample: Sample<'_>| {
+            if let Some(place) = places.get(own_name(sample.function)) {
+                put(&mut rows[*place], sample);
+            }
+        };
+        answer::each(&answer, put).map_err(|reason| self.client.garbage(reason))
     }
 
-    async fn ask_all(&self) -> Result<Answers, SourceError> {
-        let queries = &self.queries;
-        let (scraped_at, started, rps, inflight, queued, cpu) = tokio::try_join!(
-            self.ask(&queries.scraped_at),
-            self.ask(&queries.started),
-            self.ask(&queries.rps),
-            self.ask(&queries.inflight),
-            self.ask(&queries.queued),
-            self.ask(&queries.cpu),
-        )?;
-        Ok(Answers { scraped_at, started, rps, inflight, queued, cpu })
+    /// One row for each function, in their order. One query after the other: a single answer is held.
+    async fn rows(&self, functions: &[Observed]) -> Result<Vec<Row>, SourceError> {
+        let places: HashMap<&str, usize> = functions
+            .iter()
+            .enumerate()
+            .map(|(place, observed)| (observed.function.name().as_str(), place))
+            .collect();
+        let mut rows = vec![Row::default(); functions.len()];
+        let Queries { scraped_at, started, rps, inflight, queued, cpu } = &self.queries;
+        self.ask(scraped_at, &places, &mut rows, |row, is| row.age = Some(is.at - is.value)).await?;
+        self.ask(started, &places, &mut rows, |row, is| row.started = Some(is.value)).await?;
+        self.ask(rps, &places, &mut rows, |row, is| row.rps = Some(is.value)).await?;
+        self.ask(inflight, &places, &mut rows, |row, is| row.inflight = Some(is.value)).await?;
+        self.ask(queued, &places, &mut rows, |row, is| row.queued = Some(is.value)).await?;
+        self.ask(cpu, &places, &mut rows, |row, is| row.cpu = Some(is.value)).await?;
+        Ok(rows)
     }
-}
-
-/// What the queries of one tick said.
-struct Answers {
-    scraped_at: Vector,
-    started: Vector,
-    rps: Vector,
-    inflight: Vector,
-    queued: Vector,
-    cpu: Vector,
 }
 
 /// The answers for one function.
 #[derive(Debug, Clone, Copy, Default)]
 struct Row {
-    fresh: bool,
+    /// Seconds from its last scrape to the answer.
+    age: Option<f64>,
     started: Option<f64>,
     rps: Option<f64>,
     inflight: Option<f64>,
@@ -103,10 +111,9 @@ impl Source for Prometheus {
     }
 
     async fn loads(&mut self, functions: &[Observed], now: Duration) -> Result<Vec<Load>, SourceError> {
-        let answers = tokio::time::timeout(self.limit, self.ask_all())
+        let rows = tokio::time::timeout(self.limit, self.rows(functions))
             .await
             .unwrap_or_else(|_| Err(self.client.timed_out(self.limit)))?;
-        let rows = answers.rows(functions, self.window);
         if self.idle.len() > functions.len() {
             let there: std::collections::HashSet<_> =
                 functions.iter().map(|observed| observed.function.name()).collect();
@@ -118,7 +125,8 @@ impl Source for Prometheus {
 
 impl Prometheus {
     fn load(&mut self, observed: &Observed, row: Row, now: Duration) -> Load {
-        if !row.fresh {
+        // A sample from the future is one of a clock that stepped; nothing is known of its age.
+        if !row.age.is_some_and(|age| (0.0..=self.window.as_secs_f64()).contains(&age)) {
             return Load::default();
         }
         let waiting = row.queued.unwrap_or(0.0);
@@ -141,35 +149,6 @@ impl Prometheus {
             queued: row.queued,
             idle_for: Some(idle_for),
         }
-    }
-}
-
-impl Answers {
-    /// One row for each function, in their order.
-    fn rows(&self, functions: &[Observed], oldest: Duration) -> Vec<Row> {
-        let places: HashMap<&str, usize> = functions
-            .iter()
-            .enumerate()
-            .map(|(place, observed)| (observed.function.name().as_str(), place))
-            .collect();
-        let mut rows = vec![Row::default(); functions.len()];
-        let mut each = |vector: &Vector, set: &dyn Fn(&mut Row, f64, f64)| {
-            for sample in &vector.samples {
-                if let Some(place) = places.get(own_name(&sample.function)) {
-                    set(&mut rows[*place], sample.at, sample.value);
-                }
-            }
-        };
-        each(&self.scraped_at, &|row, at, scraped| {
-            // A sample from the future is one of a clock that stepped; nothing is known of its age.
-            row.fresh = (0.0..=oldest.as_secs_f64()).contains(&(at - scraped));
-        });
-        each(&self.started, &|row, _, value| row.started = Some(value));
-        each(&self.rps, &|row, _, value| row.rps = Some(value));
-        each(&self.inflight, &|row, _, value| row.inflight = Some(value));
-        each(&self.queued, &|row, _, value| row.queued = Some(value));
-        each(&self.cpu, &|row, _, value| row.cpu = Some(value));
-        rows
     }
 }
 

@@ -4,17 +4,11 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-/// Values of an instant vector, each of one function. What is no finite number of 0 or more is left out.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(super) struct Vector {
-    pub(super) samples: Vec<Sample>,
-}
-
-/// The value of one function.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Sample {
+/// The value of one function in an instant vector: a finite number of 0 or more.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Sample<'a> {
     /// As Prometheus writes it.
-    pub(super) function: Box<str>,
+    pub(super) function: &'a str,
     /// When the query was evaluated, in seconds since 1970 by Prometheus' clock.
     pub(super) at: f64,
     pub(super) value: f64,
@@ -51,39 +45,46 @@ struct Metric<'a> {
     function_name: Option<Cow<'a, str>>,
 }
 
-impl Vector {
-    /// Reads the body of an answer with status 200.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, String> {
-        let document: Document<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-        let data = document.data.filter(|_| document.status == "success");
-        let data = data.ok_or_else(|| "its status is no success".to_owned())?;
-        if data.result_type != "vector" {
-            return Err("the result is no instant vector".to_owned());
-        }
-        let samples = data.result.into_iter().filter_map(|Entry { metric, value: (at, text) }| {
-            let value: f64 = text.parse().ok()?;
-            let usable = value.is_finite() && value >= 0.0 && at.is_finite();
-            usable.then_some(Sample { function: metric.function_name?.into(), at, value })
-        });
-        Ok(Self { samples: samples.collect() })
+/// Reads the body of an answer with status 200, and leaves out what is no number and no function's.
+///
+/// Nothing is handed over when it is no such answer.
+pub(super) fn each(body: &[u8], mut take: impl FnMut(Sample<'_>)) -> Result<(), String> {
+    let document: Document<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let data = document.data.filter(|_| document.status == "success");
+    let data = data.ok_or_else(|| "its status is no success".to_owned())?;
+    if data.result_type != "vector" {
+        return Err("the result is no instant vector".to_owned());
     }
+    for Entry { metric, value: (at, text) } in &data.result {
+        let (Some(function), Ok(value)) = (&metric.function_name, text.parse::<f64>()) else { continue };
+        if value.is_finite() && value >= 0.0 && at.is_finite() {
+            take(Sample { function, at: *at, value });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn vector(result: &str) -> Result<Vector, String> {
-        let body = format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{result}]}}}}"#);
-        Vector::parse(body.as_bytes())
+    type Read = Vec<(String, f64, f64)>;
+
+    fn read(body: &str) -> Result<Read, String> {
+        let mut read = Vec::new();
+        each(body.as_bytes(), |is| read.push((is.function.to_owned(), is.at, is.value)))?;
+        Ok(read)
+    }
+
+    fn vector(result: &str) -> Result<Read, String> {
+        read(&format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{result}]}}}}"#))
     }
 
     #[test]
     fn reads_what_prometheus_answers() {
         let read = vector(r#"{"metric":{"function_name":"echo"},"value":[1763658000.123,"2.5"]}"#).unwrap();
-        let sample = Sample { function: "echo".into(), at: 1_763_658_000.123, value: 2.5 };
-        assert_eq!(read.samples, [sample]);
-        assert_eq!(vector("").unwrap(), Vector::default());
+        assert_eq!(read, [("echo".to_owned(), 1_763_658_000.123, 2.5)]);
+        assert_eq!(vector("").unwrap(), []);
     }
 
     #[test]
@@ -96,7 +97,7 @@ mod tests {
             r#"{"metric":{"other":"echo"},"value":[1,"1"]}"#,
             r#"{"metric":{},"value":[1,"1"]}"#,
         ] {
-            assert_eq!(vector(entry).unwrap(), Vector::default(), "{entry}");
+            assert_eq!(vector(entry).unwrap(), [], "{entry}");
         }
     }
 
@@ -112,7 +113,7 @@ mod tests {
             r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":["x"]}]}}"#,
             r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"function_name":7},"value":[1,"1"]}]}}"#,
         ] {
-            assert!(Vector::parse(body.as_bytes()).is_err(), "{body}");
+            assert!(read(body).is_err(), "{body}");
         }
     }
 }
