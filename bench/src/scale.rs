@@ -5,26 +5,27 @@
 //! Every contender gets the same requests, the same start times and the same ceiling. Functions do not
 //! share a host here.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use bramble_provider::Runtime;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::report::{Report, progress};
-use crate::stats::{Percentiles, ratio, time, time_of, whole};
+use crate::stats::time;
 use crate::table::Table;
 
 use controller::{Ask, Contender, SECOND, Tunables};
 use model::{Costs, Function, Micros, Outcome};
-use plot::Plot;
+use replay::{Replay, Row, offered};
 use tick::TickCost;
 use trace::{Kind, Trace};
 
 mod controller;
 mod model;
 mod plot;
+mod replay;
 mod tick;
 mod trace;
 
@@ -91,35 +92,6 @@ enum Replica {
 struct Results {
     traces: Vec<Replay>,
     ticks: Vec<TickCost>,
-}
-
-/// One trace, replayed for every contender.
-#[derive(Debug, Serialize)]
-struct Replay {
-    trace: Kind,
-    replicas: Replica,
-    functions: usize,
-    seconds: u64,
-    rows: Vec<Row>,
-}
-
-/// What came of one contender.
-#[derive(Debug, Serialize)]
-struct Row {
-    contender: Contender,
-    requests: u64,
-    refused: u64,
-    cold: u64,
-    thawed: u64,
-    latency: Percentiles,
-    wait: Percentiles,
-    utilisation: f64,
-    replica_seconds: f64,
-    frozen_replica_seconds: f64,
-    moves: u64,
-    reversals: u64,
-    #[serde(skip)]
-    series: Vec<f64>,
 }
 
 impl Scale {
@@ -277,75 +249,6 @@ impl Replica {
             Self::Wasm => Runtime::Wasm,
         }
     }
-}
-
-impl Replay {
-    fn title(&self) -> String {
-        let functions = if self.functions == 1 { "one function" } else { "functions" };
-        let count = if self.functions == 1 { String::new() } else { format!("{} ", self.functions) };
-        let minutes = self.seconds / 60;
-        format!("{}, {}: {count}{functions}, {minutes} minutes", self.trace.text(), self.replicas.text())
-    }
-
-    fn table(&self) -> Table {
-        let columns = [
-            "who decides",
-            "use",
-            "cold",
-            "thawed",
-            "refused",
-            "p50",
-            "p99",
-            "p99 wait",
-            "replica s",
-            "frozen s",
-            "moves",
-            "reversals",
-        ];
-        let mut table = Table::new(self.title(), columns);
-        for row in &self.rows {
-            table.row([
-                row.contender.text().to_owned(),
-                ratio(row.utilisation),
-                row.cold.to_string(),
-                row.thawed.to_string(),
-                row.refused.to_string(),
-                time_of(row.latency.p50_ns),
-                time_of(row.latency.p99_ns),
-                time_of(row.wait.p99_ns),
-                whole(row.replica_seconds),
-                whole(row.frozen_replica_seconds),
-                row.moves.to_string(),
-                row.reversals.to_string(),
-            ]);
-        }
-        table
-    }
-
-    fn plot(&self, dir: &Path, offered: &[f64]) -> Result<()> {
-        let lines: Vec<_> = self.rows.iter().map(|row| (row.contender.text(), row.series.clone())).collect();
-        let title = format!("Replicas over time: {}", self.title());
-        let step_seconds = self.seconds as f64 / POINTS as f64;
-        let plot = Plot { title: &title, step_seconds, area: ("busy", offered), lines: &lines };
-        let path = dir.join(format!("{}-{}.svg", self.trace.text(), self.replicas.text()));
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        std::fs::write(&path, plot.svg()).with_context(|| format!("cannot write {}", path.display()))
-    }
-}
-
-/// Replicas that the requests of each stretch of time would keep busy all the time.
-fn offered(trace: &Trace, concurrency: u32) -> Vec<f64> {
-    let mut busy = vec![0.0; usize::try_from(POINTS).unwrap_or(1)];
-    let step = trace.seconds * SECOND / POINTS;
-    for requests in (0..trace.functions).map(|function| trace.requests(function)) {
-        for arrival in &requests.arrivals {
-            let at = usize::try_from(arrival / step).unwrap_or(usize::MAX);
-            if let Some(busy) = busy.get_mut(at) {
-                *busy += requests.service / seconds(step) / f64::from(concurrency);
-            }
-        }
-    }
-    busy
 }
 
 fn ticks_table(ticks: &[TickCost]) -> Table {
