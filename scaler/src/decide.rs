@@ -24,7 +24,7 @@ pub struct Proposal {
 pub enum Change {
     /// Nothing.
     Keep,
-    /// Follow the load, steadied by [`crate::stabilise`].
+    /// Follow the load, steadied by [`crate::stabilise()`].
     Follow {
         /// Replicas that the load needs, bounds left aside: 2.4 is more than two can bear.
         need: f64,

@@ -16,9 +16,9 @@ pub(crate) struct TickCost {
     pub(crate) functions: usize,
     /// Reading the labels, once for each revision of a function.
     pub(crate) policies_ns: Spread,
-    /// [`decide`] and [`stabilise`] of all, every fourth one busy and its load noisy.
+    /// [`decide()`] and [`stabilise()`] of all, every fourth one busy and its load noisy.
     pub(crate) decisions_ns: Spread,
-    /// [`share`] among all where slots are short.
+    /// [`share()`] among all where slots are short.
     pub(crate) share_ns: Spread,
     /// Bytes that are kept of a function from tick to tick: its policy and its history.
     pub(crate) bytes_per_function: usize,
