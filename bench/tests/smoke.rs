@@ -43,9 +43,9 @@ fn http_measures_both_sides_in_both_loops() {
     for kind in ["closed", "open"] {
         let comparisons = results[kind].as_array().unwrap();
         assert_eq!(comparisons.len(), 2, "{results}");
-        for side in ["first", "second"] {
+        for side in [0, 1] {
             assert!(
-                comparisons.iter().all(|it| it[side]["latency"]["count"].as_u64() > Some(0)),
+                comparisons.iter().all(|it| it["sides"][side]["latency"]["count"].as_u64() > Some(0)),
                 "{results}"
             );
         }
@@ -76,4 +76,10 @@ fn containers_says_what_is_missing() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && stderr.contains(cure), "{host}: {stderr}");
     }
+}
+
+#[test]
+fn scale_replays_a_trace_for_every_contender() {
+    let results = check(&["scale", "--trace=steady", "--only=traces"]);
+    assert!(results.to_string().contains("knative"), "{results}");
 }
