@@ -217,7 +217,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "Log what would be scaled, and scale nothing"),
     setting!(Gateway Duration "scale_down_window" / "BRAMBLE_SCALE_DOWN_WINDOW"
         => gateway.scaling.down_window as optional_limit,
-        "How long fewer replicas must be enough before they go; 1m for wasm and 5m for containers if not set"),
+        "How long fewer replicas must be enough before they go; 5m if not set"),
     setting!(Gateway Url "prometheus_url" / "BRAMBLE_PROMETHEUS_URL"
         => gateway.scaling.prometheus_url as prometheus_url,
         "Scale by what this Prometheus has; by the gateway's own counters if not set"),
