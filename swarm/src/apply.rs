@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use bollard::models::{Service, ServiceUpdateStatusStateEnum as UpdateState};
 use bollard::query_parameters::{InspectServiceOptions, UpdateServiceOptionsBuilder};
 use bramble_provider::{Code, FunctionName, FunctionSpec, ProviderError};
-use futures_util::future::BoxFuture;
 
 use crate::FUNCTION_LABEL;
 use crate::core::Core;
@@ -32,7 +31,7 @@ const UPDATE_LOOK: Duration = Duration::from_millis(300);
 
 /// Which image a service is to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Image {
+enum Image {
     /// What the spec's reference means now: for a deployment.
     Latest,
     /// What it meant when it was deployed, if the service is still there: a restart changes nothing.
@@ -40,27 +39,36 @@ pub(crate) enum Image {
 }
 
 impl Core {
-    /// Creates or updates the service of a function. Idempotent.
+    /// Creates or updates the service of a function to be what is wanted from now on. Idempotent.
     ///
     /// # Errors
     /// [`ProviderError::InvalidSpec`], [`ProviderError::UnknownSecret`], [`ProviderError::Unavailable`].
-    pub(crate) fn apply<'a>(
-        &'a self,
-        function: &'a Function,
-        wanted: &'a Wanted,
-        choice: Image,
-    ) -> BoxFuture<'a, Result<(), ProviderError>> {
+    pub(crate) async fn apply(&self, function: &Function, wanted: Wanted) -> Result<(), ProviderError> {
+        let _alone = function.writing.lock().await;
         // Boxed: what is sent to Docker is large, and nobody else should carry the room for it.
-        Box::pin(self.write_service(function, wanted, choice))
+        Box::pin(self.write_service(function, &wanted, Image::Latest)).await?;
+        *function.wanted.lock() = wanted;
+        Ok(())
     }
 
+    /// Makes the service be what is wanted of the function already.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub(crate) async fn restore(&self, function: &Function) -> Result<(), ProviderError> {
+        let _alone = function.writing.lock().await;
+        // Now, as whoever wrote before may have changed it.
+        let wanted = function.wanted.lock().clone();
+        Box::pin(self.write_service(function, &wanted, Image::AsItIs)).await
+    }
+
+    /// The caller is the service's only writer.
     async fn write_service(
         &self,
         function: &Function,
         wanted: &Wanted,
         choice: Image,
     ) -> Result<(), ProviderError> {
-        let _alone = function.writing.lock().await;
         let spec = &*wanted.spec;
         let image = match &spec.code {
             Code::Image(image) | Code::Hybrid { image, .. } => image,
@@ -135,7 +143,7 @@ impl Core {
         Err(contended(&function.name))
     }
 
-    /// Sets the number of a service's replicas.
+    /// Sets the number of a service's replicas, and what is wanted of the function.
     ///
     /// # Errors
     /// [`ProviderError::Unavailable`], [`ProviderError::UnknownFunction`] when the service is gone.
@@ -150,9 +158,11 @@ impl Core {
         // update fails. A change of the number now would make it forget the revision that works.
         if desired > 0 && replicas(&found).is_some_and(|now| now > 0) && is_updating(function, &found) {
             self.set_replicas_later(function);
-            return Ok(());
+        } else {
+            self.set_found_replicas(function, desired, Some(found)).await?;
         }
-        self.set_found_replicas(function, desired, Some(found)).await
+        function.wanted.lock().desired = desired;
+        Ok(())
     }
 
     /// Makes the number of replicas what is wanted as soon as the Swarm is done with an update, or
@@ -172,8 +182,8 @@ impl Core {
                 }
             }
             function.counting.store(false, Ordering::Release);
-            let desired = function.desired();
             let _alone = function.writing.lock().await;
+            let desired = function.desired();
             if let Err(error) = core.set_found_replicas(&function, desired, None).await {
                 tracing::warn!(function = %function.name, %error, "cannot set the number of replicas after an update");
             }
@@ -339,8 +349,7 @@ impl Core {
 
     /// Makes one wanted service be there.
     pub(crate) async fn heal(&self, function: &Function) {
-        let wanted = function.wanted.lock().clone();
-        if let Err(error) = self.apply(function, &wanted, Image::AsItIs).await {
+        if let Err(error) = self.restore(function).await {
             let fatal = self.unavailable().is_none();
             function.note(std::time::SystemTime::now(), &error.to_string(), fatal);
         }

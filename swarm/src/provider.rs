@@ -14,7 +14,6 @@ use prometheus::HistogramVec;
 use serde::Serialize;
 use tokio::task::JoinHandle;
 
-use crate::apply::Image;
 use crate::config::SwarmConfig;
 use crate::core::{Core, Link};
 use crate::docker::Docker;
@@ -141,12 +140,14 @@ impl Scale for SwarmProvider {
         match Box::pin(self.core.set_replicas(&function, desired)).await {
             // Somebody removed the service.
             Err(ProviderError::UnknownFunction(_)) => {
-                let wanted = Wanted { desired, ..function.wanted.lock().clone() };
-                self.core.apply(&function, &wanted, Image::AsItIs).await?;
+                let before = std::mem::replace(&mut function.wanted.lock().desired, desired);
+                if let Err(error) = self.core.restore(&function).await {
+                    function.wanted.lock().desired = before;
+                    return Err(error);
+                }
             }
             done => done?,
         }
-        function.wanted.lock().desired = desired;
         self.core.look_now();
         Ok(())
     }
@@ -170,14 +171,13 @@ impl Provider for SwarmProvider {
             Some(function) => Arc::clone(function),
             None => Arc::new(Function::new(spec.name.clone(), service_name(&spec.name)?, wanted.clone())),
         };
-        if let Err(error) = self.core.apply(&function, &wanted, Image::Latest).await {
+        if let Err(error) = self.core.apply(&function, wanted).await {
             // Perhaps it was done, and only the answer got lost.
             if known.is_none() && matches!(error, ProviderError::Unavailable { .. }) {
                 self.core.clear_up_later(function);
             }
             return Err(error);
         }
-        *function.wanted.lock() = wanted;
         match known {
             Some(function) => self.core.judge_update_later(&function),
             None => drop(self.core.functions.insert(spec.name.clone(), function)),
