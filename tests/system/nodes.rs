@@ -241,8 +241,9 @@ fn outlives_its_managers_daemon(nodes: &Nodes, gateway: &Gateway) {
     });
     report("the daemon's return", &served);
     // A daemon that starts ends the containers of the one before, and with the agent the way to other nodes:
-    // what is on its way is lost, and until it answers there may be nobody to ask, which is told at once.
-    assert!(served.failures.len() <= CLIENTS, "of {}: {:#?}", served.count, served.failures);
+    // what is on its way is lost, and until it answers there may be nobody to ask, which is told at once. What
+    // is on its way when another agent becomes the way is lost once more.
+    assert!(served.failures.len() <= 2 * CLIENTS, "of {}: {:#?}", served.count, served.failures);
     assert!(served.slowest <= GIVEN_UP_WITHIN, "a request took {:?}", served.slowest);
     gateway.invoke("late", "").says(200, "late\n");
 }
