@@ -22,7 +22,7 @@ use crate::config::SwarmConfig;
 use crate::docker::{Docker, DockerError};
 use crate::function::{Function, Started};
 use crate::image::RegistryAuth;
-use crate::network::Network;
+use crate::network::{Network, SharedDoor};
 use crate::replica::{Phase, Replica};
 use crate::upstream::{Address, Dialer, Probe, Upstream};
 
@@ -50,6 +50,7 @@ pub(crate) struct Core {
     pub(crate) functions: DashMap<FunctionName, Arc<Function>>,
     pub(crate) agents: Agents,
     pub(crate) dialer: Dialer,
+    pub(crate) door: SharedDoor,
     link: ArcSwap<Link>,
     linked: Notify,
     look: Notify,
@@ -107,6 +108,7 @@ impl Core {
             docker,
             functions: DashMap::new(),
             dialer: Dialer::default(),
+            door: SharedDoor::default(),
             link: ArcSwap::from_pointee(Link::Unknown),
             linked: Notify::new(),
             look: Notify::new(),

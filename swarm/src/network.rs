@@ -52,12 +52,15 @@ pub(crate) struct Network {
     /// How its replicas are reached.
     pub(crate) reach: Reach,
     own_node: Arc<str>,
-    door: Arc<ArcSwapOption<Door>>,
+    door: SharedDoor,
 }
+
+/// The way to other nodes, if there is one. It outlives a connection to Docker: the daemon's absence closes nothing.
+pub(crate) type SharedDoor = Arc<ArcSwapOption<Door>>;
 
 /// The way to other nodes of a process that is not on the network: from within a container here that is.
 #[derive(Debug)]
-struct Door {
+pub(crate) struct Door {
     container: Arc<str>,
     namespace: Arc<OwnedFd>,
 }
@@ -72,6 +75,7 @@ impl Network {
         name: &str,
         subnet: &str,
         own_node: Arc<str>,
+        door: SharedDoor,
     ) -> Result<Self, DockerError> {
         let found = find_or_make(docker, name, subnet).await?;
         let attached = found.as_deref().is_some_and(is_in_subnet);
@@ -80,7 +84,7 @@ impl Network {
             (false, true) => Reach::Namespaces,
             (false, false) => Reach::Bridge,
         };
-        Ok(Self { docker: docker.clone(), name: name.to_owned(), reach, own_node, door: Arc::default() })
+        Ok(Self { docker: docker.clone(), name: name.to_owned(), reach, own_node, door })
     }
 
     /// Where a replica is. `overlay` is its address on this network, when that is known.
@@ -128,21 +132,22 @@ impl Network {
         }
     }
 
-    /// Reaches other nodes from within this container of our node, where that is needed; without one not at all.
+    /// The way to other nodes through this container of our node, where one is needed and it is not the one there is.
     ///
     /// # Errors
-    /// A text that says why it cannot be entered; then the way there was before is kept.
-    pub(crate) async fn lead_through(&self, container: Option<&str>) -> Result<(), String> {
-        let Some(container) = container.filter(|_| self.reach == Reach::Namespaces) else {
-            self.door.store(None);
-            return Ok(());
-        };
-        if self.door.load().as_ref().is_some_and(|door| *door.container == *container) {
-            return Ok(());
+    /// A text that says why it cannot be entered.
+    pub(crate) async fn door_of(&self, container: &str) -> Result<Option<Door>, String> {
+        let is_there = self.door.load().as_ref().is_some_and(|door| *door.container == *container);
+        if is_there || self.reach != Reach::Namespaces {
+            return Ok(None);
         }
         let (namespace, _) = self.inside(container).await?;
-        self.door.store(Some(Arc::new(Door { container: container.into(), namespace: Arc::new(namespace) })));
-        Ok(())
+        Ok(Some(Door { container: container.into(), namespace: Arc::new(namespace) }))
+    }
+
+    /// Reaches other nodes in this way from now on.
+    pub(crate) fn lead_through(&self, door: Option<Door>) {
+        self.door.store(door.map(Arc::new));
     }
 
     /// The network namespace of a container of this node, and its address on this network.

@@ -77,8 +77,14 @@ async fn connect(core: &Arc<Core>) -> Result<Up, DockerError> {
     let node: Arc<str> = swarm.node_id.unwrap_or_default().into();
     // Says by its error that there is no Swarm, or that this is a worker.
     let nodes = core.docker.ask(client.list_nodes(None::<ListNodesOptions>)).await?.len();
-    let network =
-        Network::open(&core.docker, core.network_name(), &core.config.subnet, Arc::clone(&node)).await?;
+    let network = Network::open(
+        &core.docker,
+        core.network_name(),
+        &core.config.subnet,
+        Arc::clone(&node),
+        Arc::clone(&core.door),
+    )
+    .await?;
     core.learn_paused().await?;
     Ok(Up { network, node, nodes })
 }

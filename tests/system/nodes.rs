@@ -240,9 +240,8 @@ fn outlives_its_managers_daemon(nodes: &Nodes, gateway: &Gateway) {
         gateway.has_replicas(NAME, REPLICAS);
     });
     report("the daemon's return", &served);
-    // A daemon that starts ends the containers of the one before, and with the agent the way to other nodes:
-    // what is on its way is lost, and until it answers there may be nobody to ask, which is told at once. What
-    // is on its way when another agent becomes the way is lost once more.
+    // A daemon that starts ends the containers of the one before, and what runs on them; and then, with the
+    // agent, the way to other nodes, and what is on it. Nobody else is to lose anything.
     assert!(served.failures.len() <= 2 * CLIENTS, "of {}: {:#?}", served.count, served.failures);
     assert!(served.slowest <= GIVEN_UP_WITHIN, "a request took {:?}", served.slowest);
     gateway.invoke("late", "").says(200, "late\n");

@@ -14,6 +14,7 @@ use super::{AGENT_LABEL, AGENT_PORT, service};
 use crate::config::SwarmConfig;
 use crate::core::{Core, Link, Up};
 use crate::docker::{DockerError, TaskState};
+use crate::network::Door;
 use crate::upstream::{Address, Path, Upstream};
 
 /// Between two looks for agents.
@@ -29,8 +30,6 @@ pub(crate) struct Agents {
     /// None when there are no agents.
     token: Option<Token>,
     known: Mutex<HashMap<Arc<str>, Known>>,
-    /// The container through which other nodes are reached, if it takes one.
-    door: Mutex<Option<Arc<str>>>,
 }
 
 /// An agent that the Swarm knows.
@@ -67,7 +66,7 @@ impl Agents {
     /// A text that names the token's file.
     pub(crate) fn new(config: &SwarmConfig) -> Result<Self, String> {
         let token = super::token(config).map_err(|error| error.to_string())?;
-        Ok(Self { token, known: Mutex::default(), door: Mutex::default() })
+        Ok(Self { token, known: Mutex::default() })
     }
 
     /// Pauses a container of another node.
@@ -97,18 +96,6 @@ impl Agents {
         let known = self.known.lock();
         let agents: Vec<_> = known.values().map(|known| Arc::clone(&known.agent)).collect();
         agents.iter().all(|agent| agent.silent_for() >= silence).then_some(agents)
-    }
-
-    /// Takes in which way leads to other nodes. With the container of the earlier one its network is gone, and
-    /// what was sent over that: no answer comes, and nothing else tells so.
-    fn go_through(&self, core: &Core, up: &Up) {
-        let door = up.network.way_to_others().and_then(|(_, door)| door);
-        let before = std::mem::replace(&mut *self.door.lock(), door.clone());
-        if before.is_some() && before != door {
-            tracing::info!(?door, "the way to other nodes is another one; their replicas are asked anew");
-            core.lost_others(&up.node);
-            core.look_now();
-        }
     }
 
     /// The agent of a node, while it is there: who waits for a replica has no time for one that is not.
@@ -178,12 +165,20 @@ async fn look(core: &Arc<Core>, up: &Up, token: &Token) -> Result<usize, DockerE
         .filter_map(|task| Some((task.node.as_str(), task.container()?, task.address(core.network_name())?)))
         .collect();
     let own = agents.iter().find(|(node, ..)| *node == &*up.node).map(|(_, container, _)| *container);
-    if let Err(reason) = up.network.lead_through(own).await {
-        // It may be about to be replaced. Until then silence tells whether the way through it still works.
-        tracing::debug!(reason, "the namespace of this node's agent cannot be used");
-        return Ok(agents.len());
+    match own {
+        Some(container) => match up.network.door_of(container).await {
+            Ok(None) => {}
+            Ok(Some(door)) => go_through(core, up, Some(door)),
+            // It may be about to be replaced. Until then silence tells whether the way there is still works.
+            Err(reason) => {
+                tracing::debug!(reason, "the namespace of this node's agent cannot be used");
+                return Ok(agents.len());
+            }
+        },
+        // While ours is away the way through it may still work: what others send through it tells.
+        None if agents.is_empty() => go_through(core, up, None),
+        None => {}
     }
-    core.agents.go_through(core, up);
     let mut known = core.agents.known.lock();
     known.retain(|node, _| agents.iter().any(|(other, ..)| **node == **other));
     for (node, container, ip) in &agents {
@@ -203,6 +198,17 @@ async fn look(core: &Arc<Core>, up: &Up, token: &Token) -> Result<usize, DockerE
         known.insert((*node).into(), following);
     }
     Ok(agents.len())
+}
+
+/// Reaches other nodes in another way. With the container of the one before, that is gone, and what was sent over it:
+/// no answer comes, and nothing else tells so. Given up first, for who comes next to find only the new way.
+fn go_through(core: &Core, up: &Up, door: Option<Door>) {
+    if let Some((_, Some(before))) = up.network.way_to_others() {
+        tracing::info!(before = %before, now = ?door, "the way to other nodes is another one; their replicas are asked anew");
+        core.lost_others(&up.node);
+        core.look_now();
+    }
+    up.network.lead_through(door);
 }
 
 fn follow(core: &Arc<Core>, node: &str, way: Way, path: Path, token: &Token) -> Known {

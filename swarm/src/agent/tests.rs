@@ -291,7 +291,9 @@ async fn an_agent_tells_and_freezes_on_a_real_docker() {
     let core = core(&host, directory.path());
     let swarm = core.docker.ask(core.docker.client().info()).await.unwrap().swarm.unwrap();
     let node: Arc<str> = swarm.node_id.unwrap().into();
-    let network = Network::open(&core.docker, "functions", "10.62.0.0/16", Arc::clone(&node)).await.unwrap();
+    let door = Arc::clone(&core.door);
+    let network =
+        Network::open(&core.docker, "functions", "10.62.0.0/16", Arc::clone(&node), door).await.unwrap();
     core.set_link(Link::Up(Up { network, node: Arc::clone(&node), nodes: 1 }));
     let function = function(&core, &format!("agent-{}", fastrand::u32(..)));
     until("Docker to be known to the agent", async || {
