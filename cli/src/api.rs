@@ -13,9 +13,9 @@ use http::{Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::client::url::query;
 use crate::client::{ANSWER_LIMIT, Answer, Client, RequestBody};
 use crate::error::{CliError, Exit};
+use bramble_provider::url::query;
 use wire::other_namespace;
 pub(crate) use wire::{Deployment, FunctionStatus, Module};
 

@@ -5,11 +5,11 @@
 //! the way back. Hyper reads while it writes.
 
 pub(crate) mod body;
-pub(crate) mod url;
 
 use std::io;
 use std::time::Duration;
 
+use bramble_provider::HttpUrl;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
@@ -20,7 +20,6 @@ use tokio::time::timeout;
 
 use crate::error::{CliError, Exit};
 pub(crate) use body::RequestBody;
-pub(crate) use url::GatewayUrl;
 
 /// Longest wait for a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -37,7 +36,7 @@ const USER_AGENT: &str = concat!("bramble/", env!("CARGO_PKG_VERSION"));
 /// Speaks to one gateway.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
-    url: GatewayUrl,
+    url: HttpUrl,
 }
 
 /// An answer that was read to its end.
@@ -51,12 +50,12 @@ pub(crate) struct Answer {
 
 impl Client {
     /// A client of this gateway. Nothing is sent yet.
-    pub(crate) fn new(url: GatewayUrl) -> Self {
+    pub(crate) fn new(url: HttpUrl) -> Self {
         Self { url }
     }
 
     /// The gateway.
-    pub(crate) fn url(&self) -> &GatewayUrl {
+    pub(crate) fn url(&self) -> &HttpUrl {
         &self.url
     }
 
@@ -176,7 +175,7 @@ mod tests {
                 );
             }
         });
-        Client::new(GatewayUrl::parse(&url).unwrap())
+        Client::new(url.parse().unwrap())
     }
 
     #[tokio::test]
@@ -215,7 +214,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
-        let client = Client::new(GatewayUrl::parse(&url).unwrap());
+        let client = Client::new(url.parse().unwrap());
         let request = client.request(Method::GET, "/healthz").body(RequestBody::empty()).unwrap();
         assert_eq!(client.ask(request, ANSWER_LIMIT).await.unwrap_err().exit(), Exit::Unreachable);
     }

@@ -18,8 +18,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use bramble_gateway::GatewayConfig;
 
-use crate::client::GatewayUrl;
 use crate::error::CliError;
+use bramble_provider::HttpUrl;
+use bramble_provider::url::InvalidUrl;
 use file::ConfigFile;
 pub(crate) use flags::SettingFlags;
 use table::{SETTINGS, Setting};
@@ -68,14 +69,15 @@ impl Environment {
     ///
     /// # Errors
     /// [`CliError`] when it is no URL that can be used.
-    pub(crate) fn gateway_url(&self, flag: Option<&str>) -> Result<GatewayUrl, CliError> {
+    pub(crate) fn gateway_url(&self, flag: Option<&str>) -> Result<HttpUrl, CliError> {
         let (text, source) = match (flag, self.get("OPENFAAS_URL")?) {
             (Some(text), _) => (text, "--gateway"),
             (None, Some(text)) => (text, "OPENFAAS_URL"),
             (None, None) => (DEFAULT_GATEWAY, "the default"),
         };
-        GatewayUrl::parse(text)
-            .map_err(|reason| CliError::usage(format!("the gateway's URL {text:?} (from {source}) {reason}")))
+        text.parse().map_err(|reason: InvalidUrl| {
+            CliError::usage(format!("the gateway's URL {text:?} (from {source}) {reason}"))
+        })
     }
 
     /// `$XDG_DATA_HOME/bramble`, else `~/.local/share/bramble`.

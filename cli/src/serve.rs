@@ -8,17 +8,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
-use crate::client::GatewayUrl;
 use crate::config::Settings;
 use crate::config::value::LogFormat;
 use crate::instance::Announcement;
 use crate::output::Output;
+use bramble_provider::HttpUrl;
 
 /// Where a gateway is that became ready.
 #[derive(Debug)]
 pub(crate) struct Serving {
     /// Functions and the API, as this machine reaches them.
-    pub(crate) url: GatewayUrl,
+    pub(crate) url: HttpUrl,
     /// `/metrics`, as this machine reaches it.
     pub(crate) metrics_url: String,
 }
@@ -45,14 +45,14 @@ where
         let data_dir = settings.gateway.data_dir.clone();
         let mut announcement = None;
         let announce = |running: &bramble_gateway::Running| {
-            let url = GatewayUrl::local(running.listen);
+            let url = HttpUrl::local(running.listen);
             match Announcement::make(&data_dir, &url.to_string()) {
                 Ok(made) => announcement = Some(made),
                 Err(error) => {
                     tracing::warn!(error = format!("{error:#}"), "`bramble down` will not find this gateway")
                 }
             }
-            let metrics_url = format!("{}/metrics", GatewayUrl::local(running.metrics_listen));
+            let metrics_url = format!("{}/metrics", HttpUrl::local(running.metrics_listen));
             tokio::spawn(ready(Serving { url, metrics_url }));
         };
         bramble_gateway::run(settings.gateway, announce, stop.requested()).await

@@ -12,9 +12,10 @@ mod target;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bramble_provider::HttpUrl;
 use bramble_scaler::policy::Defaults;
 use bramble_scaler::source::promql::Selector;
-use bramble_scaler::source::{AnySource, PrometheusConfig, PrometheusUrl};
+use bramble_scaler::source::{AnySource, PrometheusConfig};
 use bramble_scaler::{Journal, Scaler, ScalerConfig, ScalerMetrics, Target};
 use tokio::task::JoinHandle;
 
@@ -40,7 +41,7 @@ pub struct ScalingConfig {
     /// How long fewer replicas must have been enough before they go; the runtime's own when not set.
     pub down_window: Option<Duration>,
     /// Where rates come from; the gateway's own counters when not set.
-    pub prometheus_url: Option<PrometheusUrl>,
+    pub prometheus_url: Option<HttpUrl>,
     /// Which series of that Prometheus are this gateway's.
     pub prometheus_selector: Selector,
     /// How old a sample may be.

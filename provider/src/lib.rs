@@ -17,6 +17,7 @@ pub mod quantity;
 pub mod settings;
 pub mod spec;
 pub mod status;
+pub mod url;
 
 pub use body::{Body, BodyError};
 pub use digest::Digest;
@@ -28,3 +29,4 @@ pub use provider::{LogStream, Provider, Scale};
 pub use settings::{HybridPolicy, OutputForm, Settings};
 pub use spec::{Code, FunctionSpec, Resources, Runtime};
 pub use status::{FunctionStatus, Replicas};
+pub use url::HttpUrl;

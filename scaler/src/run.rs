@@ -309,28 +309,25 @@ impl<S: Source, T: Target> Scaler<S, T> {
             return None;
         }
         let change = Change::new(&decision, from);
-        if self.config.dry_run {
-            if function.change.as_ref().is_none_or(|told| !told.is_like(&change)) {
-                tracing::info!(
-                    function = %observed.function.name(),
-                    action = change.action,
-                    from,
-                    to = decision.replicas,
-                    why = %decision,
-                    "would scale (dry run)"
-                );
+        let dry_run = self.config.dry_run;
+        let is_told = dry_run && function.change.as_ref().is_some_and(|told| told.is_like(&change));
+        if !is_told {
+            tracing::info!(
+                function = %observed.function.name(),
+                action = change.action,
+                from,
+                to = decision.replicas,
+                why = %decision,
+                "{}",
+                if dry_run { "would scale (dry run)" } else { "scaling" }
+            );
+        }
+        if dry_run {
+            if !is_told {
                 function.change = Some(change.not_made());
             }
             return None;
         }
-        tracing::info!(
-            function = %observed.function.name(),
-            action = change.action,
-            from,
-            to = decision.replicas,
-            why = %decision,
-            "scaling"
-        );
         let action = change.action;
         function.begin(change);
         let name: FunctionName = observed.function.name().clone();

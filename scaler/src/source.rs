@@ -15,7 +15,7 @@ use crate::load::Load;
 use crate::target::Observed;
 
 pub use own::OwnCounters;
-pub use prometheus::{InvalidUrl, Prometheus, PrometheusConfig, PrometheusUrl};
+pub use prometheus::{Prometheus, PrometheusConfig};
 
 /// Reads the load of all functions at once.
 pub trait Source: Send {

@@ -17,9 +17,9 @@ use hyper::body::Incoming;
 use super::{Connection, Context, duration, function_name, key_value};
 use crate::api::{Api, own_error};
 use crate::client::RequestBody;
-use crate::client::url::query;
 use crate::error::{CliError, Exit};
 use crate::output::Output;
+use bramble_provider::url::{encode, query};
 
 /// Most of a failure's body that is looked at to find out whether the gateway wrote it.
 const MAX_ERROR_BYTES: usize = 64 << 10;
@@ -177,11 +177,11 @@ fn path(text: &str) -> Result<String, String> {
         return Err("write a query with --query".to_owned());
     }
     let keep = |character: &char| character.is_ascii_graphic() && !"\"<>\\^`{|}".contains(*character);
-    let encode = |character: char| match keep(&character) {
+    let written = |character: char| match keep(&character) {
         true => character.to_string(),
-        false => crate::client::url::encode(character.encode_utf8(&mut [0; 4])),
+        false => encode(character.encode_utf8(&mut [0; 4])).to_string(),
     };
-    Ok(text.chars().map(encode).collect())
+    Ok(text.chars().map(written).collect())
 }
 
 #[cfg(test)]

@@ -13,10 +13,10 @@ use serde::Deserialize;
 
 use super::{Connection, Context, duration, function_name, short_time};
 use crate::api::failure;
-use crate::client::url::query;
 use crate::client::{ANSWER_LIMIT, RequestBody};
 use crate::error::CliError;
 use crate::output::{Output, Style};
+use bramble_provider::url::query;
 
 /// Longest line that is kept together; the gateway's are far shorter.
 const MAX_LINE_BYTES: usize = 1 << 20;

@@ -273,15 +273,16 @@ pub(super) mod optional_limit {
 
 /// Where a Prometheus is, or nothing.
 pub(super) mod prometheus_url {
-    use bramble_scaler::source::PrometheusUrl;
+    use bramble_provider::HttpUrl;
+    use bramble_provider::url::InvalidUrl;
 
     use super::Read;
 
-    pub(crate) fn read(text: &str) -> Read<Option<PrometheusUrl>> {
-        text.parse().map(Some).map_err(|error: bramble_scaler::source::InvalidUrl| error.to_string())
+    pub(crate) fn read(text: &str) -> Read<Option<HttpUrl>> {
+        text.parse().map(Some).map_err(|reason: InvalidUrl| format!("it {reason}"))
     }
 
-    pub(crate) fn show(url: &Option<PrometheusUrl>) -> String {
+    pub(crate) fn show(url: &Option<HttpUrl>) -> String {
         url.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 }

@@ -10,11 +10,10 @@ mod client;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bramble_provider::{DEFAULT_NAMESPACE, FunctionName};
+use bramble_provider::{DEFAULT_NAMESPACE, FunctionName, HttpUrl};
 
 use self::answer::Sample;
 use self::client::Client;
-pub use self::client::{InvalidUrl, PrometheusUrl};
 use super::idle::Idle;
 use super::promql::{Queries, Query, Selector};
 use super::{Source, SourceError};
@@ -31,7 +30,7 @@ const MAX_ANSWER_BYTES: usize = 16 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrometheusConfig {
     /// Where it is.
-    pub url: PrometheusUrl,
+    pub url: HttpUrl,
     /// Which series are this gateway's.
     pub selector: Selector,
     /// How far back two scrapes may be that make a rate, and how old a sample may be: longer than two

@@ -144,10 +144,10 @@ impl From<FunctionDocument> for Observed {
 
 /// A function of another process.
 #[derive(Debug)]
-struct Remote {
-    name: FunctionName,
-    labels: BTreeMap<String, String>,
-    runtime: Runtime,
+pub(super) struct Remote {
+    pub(super) name: FunctionName,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) runtime: Runtime,
 }
 
 impl Deployed for Remote {

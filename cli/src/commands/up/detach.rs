@@ -13,11 +13,13 @@ use tokio::time::{Instant, interval};
 use super::super::Context;
 use super::{Greeting, deploy_samples};
 use crate::api::Api;
-use crate::client::{Client, GatewayUrl};
+use crate::client::Client;
 use crate::config::{SettingFlags, Settings};
 use crate::error::CliError;
 use crate::instance::{self, Running};
 use crate::samples::Sample;
+use bramble_provider::HttpUrl;
+use bramble_provider::url::InvalidUrl;
 
 /// The log of a background gateway, in its data directory.
 const LOG_NAME: &str = "gateway.log";
@@ -62,7 +64,7 @@ pub(super) async fn run(
 /// The gateway that runs, when it is the one that was asked for.
 fn expected(running: Running, settings: &Settings) -> Result<Running, CliError> {
     let listen = settings.gateway.listen;
-    let asked = GatewayUrl::local(listen).to_string();
+    let asked = HttpUrl::local(listen).to_string();
     if listen.port() == 0 || running.url == asked {
         return Ok(running);
     }
@@ -72,7 +74,7 @@ fn expected(running: Running, settings: &Settings) -> Result<Running, CliError> 
 }
 
 fn api_of(running: &Running) -> Result<Api> {
-    let url = GatewayUrl::parse(&running.url).map_err(|reason| {
+    let url = running.url.parse().map_err(|reason: InvalidUrl| {
         CliError::failed(format!("the gateway announced the URL {:?}, which {reason}", running.url))
     })?;
     Ok(Api::new(Client::new(url)))
