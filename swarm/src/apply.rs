@@ -190,6 +190,23 @@ impl Core {
         });
     }
 
+    /// Makes the Swarm end the tasks that it forgot, as may happen where an update fails and goes back: it counts the
+    /// tasks of a service whenever that is written.
+    pub(crate) async fn end_forgotten(&self, function: &Function) {
+        let _alone = function.writing.lock().await;
+        let written = async {
+            let found = self.existing(function).await?;
+            if is_updating(function, &found) {
+                return Ok(());
+            }
+            tracing::info!(function = %function.name, "a task that the Swarm no longer needs still runs; having it count again");
+            self.write_replicas(function, found, function.desired()).await.map_err(ProviderError::from)
+        };
+        if let Err(error) = written.await {
+            tracing::warn!(function = %function.name, %error, "cannot end a task that the Swarm forgot");
+        }
+    }
+
     async fn set_found_replicas(
         &self,
         function: &Function,

@@ -249,24 +249,29 @@ impl Core {
     }
 
     /// Pauses the idle replicas of a function; answers how many.
+    ///
+    /// One that its daemon does not pause stays awake: it may have ended just now, or its processes may not have come
+    /// to a halt in time ("unable to freeze"), which the next attempt mends.
+    ///
+    /// # Errors
+    /// [`ProviderError::Unavailable`] when nobody is there to ask.
     pub(crate) async fn freeze(&self, function: &Function) -> Result<u32, ProviderError> {
         let mut frozen = 0;
         for replica in function.replicas().iter() {
             if !replica.begin_freeze() {
                 continue;
             }
-            match self.pause(replica).await {
-                Ok(()) => {
-                    replica.advance(Phase::Freezing, Phase::Frozen);
-                    frozen += 1;
-                    // Who came meanwhile found it neither ready nor frozen.
-                    function.wake();
+            let paused = self.pause(replica).await;
+            let phase = if paused.is_ok() { Phase::Frozen } else { Phase::Ready };
+            replica.advance(Phase::Freezing, phase);
+            // Who came meanwhile found it neither ready nor frozen.
+            function.wake();
+            match paused {
+                Ok(()) => frozen += 1,
+                Err(DockerError::Refused { message: reason, .. } | DockerError::NotFound(reason)) => {
+                    tracing::info!(function = %function.name, reason, "a replica does not freeze, and stays awake");
                 }
-                Err(error) => {
-                    replica.advance(Phase::Freezing, Phase::Ready);
-                    function.wake();
-                    return Err(error.into());
-                }
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(frozen)

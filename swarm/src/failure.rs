@@ -48,12 +48,17 @@ impl Core {
     /// is what is wanted all the same.
     pub(crate) async fn explain_rollback(self: Arc<Self>, function: Arc<Function>) {
         let found = self.find(&function).await.ok().flatten();
-        // Another update may have begun since.
         let Some(found) = found.filter(went_back_or_stopped) else { return };
         let message = found.update_status.and_then(|status| status.message).unwrap_or_default();
         // "update rolled back due to failure or early termination of task ID"
         let named = message.split_once(" of task ").map(|(_, task)| task.trim());
         let cause = self.cause_of(&function, named).await;
+        let _alone = function.writing.lock().await;
+        // Another update may have begun since.
+        let found = self.find(&function).await.ok().flatten();
+        if !found.is_some_and(|found| went_back_or_stopped(&found)) {
+            return;
+        }
         if let Some(cause) = cause {
             function.trouble.rolled_back(format!(
                 "the update was rolled back, the revision before it goes on: a replica failed: {cause}"

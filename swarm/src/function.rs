@@ -7,7 +7,7 @@
 
 mod trouble;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -48,6 +48,8 @@ pub(crate) struct Function {
     /// Whether the number of replicas is to be set when an update ends.
     pub(crate) counting: AtomicBool,
     pub(crate) trouble: Trouble,
+    /// Since when the Swarm has been running two tasks where it wants one.
+    crowded: Mutex<Option<Instant>>,
     /// Its service's id. Tasks of a service that had the name before are not its own.
     service_id: Mutex<Option<String>>,
     tasks: Mutex<HashMap<Arc<str>, Task>>,
@@ -109,6 +111,7 @@ impl Function {
             inflight: AtomicU32::new(0),
             queued: AtomicU32::new(0),
             counting: AtomicBool::new(false),
+            crowded: Mutex::default(),
             service_id: Mutex::default(),
             tasks: Mutex::default(),
             replicas: ArcSwap::default(),
@@ -253,6 +256,7 @@ impl Function {
     pub(crate) fn observe<'t>(self: &Arc<Self>, core: &Arc<Core>, tasks: impl Iterator<Item = &'t RawTask>) {
         let mut known = self.tasks.lock();
         let mut seen = Vec::new();
+        let (mut slots, mut crowded) = (HashSet::new(), false);
         for task in tasks.filter(|task| self.owns(&task.service)) {
             match task.problem() {
                 // What waits for a node goes on waiting: it is as new as the look at it.
@@ -292,11 +296,26 @@ impl Function {
             }
             if task.state() == TaskState::Running {
                 self.join(core, id.clone(), entry);
+                crowded |= !slots.insert(task.slot);
             }
             seen.push(id);
         }
+        let mut since = self.crowded.lock();
+        *since = crowded.then(|| since.unwrap_or_else(Instant::now));
+        drop(since);
         known.retain(|id, task| seen.contains(id) || keep_leaving(task));
         self.publish(&known);
+    }
+
+    /// Whether the Swarm forgot to end a task: one more than it wants has been running for this long. Told once in
+    /// that time.
+    pub(crate) fn is_crowded(&self, patience: Duration) -> bool {
+        let mut since = self.crowded.lock();
+        let crowded = since.is_some_and(|since| since.elapsed() >= patience);
+        if crowded {
+            *since = Some(Instant::now());
+        }
+        crowded
     }
 
     /// A task's container started, before the Swarm tells of it.

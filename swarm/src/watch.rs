@@ -29,6 +29,8 @@ const UNSETTLED_AT_MOST: Duration = Duration::from_secs(60);
 /// Tries to reach Docker again: soon first.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LONGEST_RETRY: Duration = Duration::from_secs(3);
+/// How long two tasks run where the Swarm wants one before it is told; while it replaces one they do for a moment.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
 /// Looks that may fail before the connection counts as lost.
 const MAX_FAILED_LOOKS: u32 = 2;
 
@@ -151,6 +153,10 @@ async fn look(core: &Arc<Core>) -> Result<(), DockerError> {
     for function in &core.functions {
         let own = by_function.remove(function.name.as_str()).unwrap_or_default();
         function.observe(core, own.into_iter());
+        if function.is_crowded(FORGOTTEN_AFTER) {
+            let (core, function) = (Arc::clone(core), Arc::clone(function.value()));
+            tokio::spawn(async move { core.end_forgotten(&function).await });
+        }
     }
     Ok(())
 }

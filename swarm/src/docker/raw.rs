@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use bollard::models::ServiceSpec;
+use bramble_provider::url::encode;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -27,6 +28,9 @@ pub(crate) struct RawTask {
     pub(crate) node: String,
     #[serde(rename = "ServiceID", default)]
     pub(crate) service: String,
+    /// Which of the service's replicas it is, from 1.
+    #[serde(default)]
+    pub(crate) slot: u64,
     #[serde(default)]
     pub(crate) desired_state: String,
     pub(crate) status: RawStatus,
@@ -227,15 +231,7 @@ fn encode_filters(filters: &[(&str, &str)]) -> String {
     for (key, value) in filters {
         by_key.entry(key).or_default().push(value);
     }
-    let json = serde_json::to_string(&by_key).unwrap_or_default();
-    let mut encoded = String::with_capacity(json.len() * 3);
-    for byte in json.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(byte.into()),
-            other => encoded.push_str(&format!("%{other:02X}")),
-        }
-    }
-    encoded
+    encode(&serde_json::to_string(&by_key).unwrap_or_default()).to_string()
 }
 
 #[cfg(test)]
