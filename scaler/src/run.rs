@@ -324,7 +324,7 @@ impl<S: Source, T: Target> Scaler<S, T> {
         }
         if dry_run {
             if !is_told {
-                function.change = Some(change.not_made());
+                function.change = Some(Box::new(change.not_made()));
             }
             return None;
         }

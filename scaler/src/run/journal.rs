@@ -21,9 +21,9 @@ pub(super) const FREEZE: &str = "freeze";
 #[derive(Debug, Default)]
 pub struct Journal(Mutex<All>);
 
-/// Everything that is remembered.
+/// Everything that is remembered. Boxed, or a table that grows would hold and move the room of twice as many.
 #[derive(Debug, Default)]
-pub(super) struct All(HashMap<FunctionName, Followed>);
+pub(super) struct All(HashMap<FunctionName, Box<Followed>>);
 
 /// One function.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(super) struct Followed {
     /// Whether an alert kept it from going down.
     pub(super) held: bool,
     /// The last change, made or not.
-    pub(super) change: Option<Change>,
+    pub(super) change: Option<Box<Change>>,
     changing: bool,
     retry_at: Option<Duration>,
     failing: bool,
@@ -106,7 +106,7 @@ impl Followed {
     }
 
     pub(super) fn begin(&mut self, change: Change) {
-        self.change = Some(change);
+        self.change = Some(Box::new(change));
         self.changing = true;
         self.retry_at = None;
     }
@@ -158,7 +158,7 @@ impl All {
             followed.tick = tick;
             return look(followed);
         }
-        let mut followed = Followed::new(observed, defaults);
+        let mut followed = Box::new(Followed::new(observed, defaults));
         followed.tick = tick;
         let looked = look(&mut followed);
         self.0.insert(name.clone(), followed);
@@ -166,7 +166,7 @@ impl All {
     }
 
     pub(super) fn get_mut(&mut self, name: &FunctionName) -> Option<&mut Followed> {
-        self.0.get_mut(name)
+        self.0.get_mut(name).map(|followed| &mut **followed)
     }
 
     /// Drops the functions that were not in this tick, in which there were so many.
@@ -215,7 +215,7 @@ impl Journal {
     /// The last decision on a function; `None` when there was none yet.
     pub fn explain(&self, name: &FunctionName) -> Option<Explained> {
         let all = self.0.lock();
-        all.0.get(name).map(Explained::of)
+        all.0.get(name).map(|followed| Explained::of(followed))
     }
 }
 

@@ -19,7 +19,7 @@ const SAMPLES: usize = 3;
 /// Differences of the counters between looks.
 #[derive(Debug, Default)]
 pub struct OwnCounters {
-    seen: HashMap<FunctionName, Seen>,
+    seen: HashMap<FunctionName, Box<Seen>>,
     /// Counts the looks, to find the functions that were not in the last one.
     look: u64,
 }
@@ -61,7 +61,7 @@ impl OwnCounters {
             seen.look = self.look;
             return seen.take(sample, observed.is_busy());
         }
-        let mut seen = Seen::new(sample, self.look);
+        let mut seen = Box::new(Seen::new(sample, self.look));
         let load = seen.take(sample, observed.is_busy());
         self.seen.insert(name.clone(), seen);
         load
