@@ -72,7 +72,7 @@ build_rust() {
     local name
     cargo build --quiet --locked --release --target "$target" --target-dir "$build" \
         --workspace --exclude http-hello --exclude conform
-    for name in base64 echo figlet hello json-sum markdown nodeinfo wordcount; do
+    for name in base64 echo figlet hello json-sum markdown nodeinfo pbkdf2 wordcount; do
         install_wasm "$build/$target/release/$name.wasm" "$name"
     done
 }
