@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_bad_value_is_named_with_its_source() {
-        let environment = Environment::from([("BRAMBLE_PROMETHEUS_URL", "prom:9090")]);
+        let environment = Environment::from([("BRAMBLE_PROMETHEUS_URL", "prom:x")]);
         let said = settings(&[], environment).unwrap_err().to_string();
         assert!(said.contains("prometheus_url") && said.contains("BRAMBLE_PROMETHEUS_URL"), "{said}");
     }

@@ -288,7 +288,7 @@ mod tests {
             ("scale_interval", "often"),
             ("scale_dry_run", "maybe"),
             ("scale_down_window", "0"),
-            ("prometheus_url", "localhost:9090"),
+            ("prometheus_url", "localhost:x"),
             ("prometheus_url", "https://prometheus"),
             ("prometheus_selector", "cluster=home"),
             ("prometheus_window", "0"),
