@@ -94,7 +94,9 @@ impl Seen {
             let now = f64::from(of(&sample.counters));
             Some(before.map_or(now, |before| f64::midpoint(now, f64::from(of(&before.counters)))))
         };
-        let metered = sample.counters.cpu_seconds.is_some();
+        // Metered only since then, or again: what was taken before is no load of now.
+        let metered = sample.counters.cpu_seconds.is_some()
+            && oldest.is_some_and(|oldest| oldest.counters.cpu_seconds.is_some());
         let load = Load {
             rps: rate(|counters| count(counters.started)),
             inflight: mean(|counters| counters.inflight.saturating_sub(counters.queued)),
@@ -162,6 +164,18 @@ mod tests {
         let quiet = Counters { started: 9, inflight: 0, queued: 0, cpu_seconds: Some(2.5) };
         assert_eq!(look(&mut source, quiet, 2).inflight, Some(1.0));
         assert_eq!(look(&mut source, quiet, 5).idle_for, Some(4 * S));
+    }
+
+    #[test]
+    fn what_was_taken_before_it_was_metered_is_no_load() {
+        let mut source = OwnCounters::default();
+        let metered = |cpu_seconds| Counters { cpu_seconds, ..Counters::default() };
+        look(&mut source, metered(None), 0);
+        assert_eq!(look(&mut source, metered(Some(90.0)), 1).cpu_cores, None);
+        look(&mut source, metered(Some(90.5)), 2);
+        look(&mut source, metered(Some(91.0)), 3);
+        assert_eq!(look(&mut source, metered(Some(91.5)), 4).cpu_cores, Some(0.5));
+        assert_eq!(look(&mut source, metered(None), 5).cpu_cores, None);
     }
 
     #[tokio::test]
