@@ -10,6 +10,7 @@ mod agent;
 mod apply;
 mod config;
 mod core;
+mod cpu;
 mod docker;
 mod failure;
 mod function;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bramble_provider::{
     Body, FunctionName, FunctionSpec, FunctionStatus, Invocation, LogQuery, Provider, ProviderError,
@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::SwarmConfig;
 use crate::core::{Core, Link};
+use crate::cpu::Meters;
 use crate::docker::Docker;
 use crate::function::{Function, Inflight, Wanted};
 use crate::logs::ContainerLogs;
@@ -36,7 +37,9 @@ const MAX_REFUSALS: u32 = 16;
 /// heals by itself when there is one.
 pub struct SwarmProvider {
     core: Arc<Core>,
+    meters: Arc<Meters>,
     watch: JoinHandle<()>,
+    metering: JoinHandle<()>,
 }
 
 /// Keeps a replica's place in the extensions of a response that left HTTP, for as long as those are kept.
@@ -69,7 +72,12 @@ impl SwarmProvider {
         let docker = Docker::new(&config.daemon()?)?;
         let core = Arc::new(Core::new(config, docker, cold_starts)?);
         let watch = tokio::spawn(watch(Arc::clone(&core)));
-        Ok(Self { core, watch })
+        let meters = Arc::new(Meters::default());
+        let metering = tokio::spawn({
+            let (core, meters) = (Arc::clone(&core), Arc::clone(&meters));
+            async move { meters.keep(&core).await }
+        });
+        Ok(Self { core, meters, watch, metering })
     }
 
     /// How the Swarm is.
@@ -126,6 +134,12 @@ impl SwarmProvider {
     pub fn counts(&self, name: &FunctionName) -> Option<(Replicas, u32)> {
         let function = self.core.functions.get(name)?;
         Some((function.counts(), function.queued.load(std::sync::atomic::Ordering::Relaxed)))
+    }
+
+    /// The CPU time of a function's containers, of each since it was first asked: it never goes back. None of a
+    /// function whose label `com.openfaas.scale.type` is not `cpu`, and while that of a replica cannot be read.
+    pub fn cpu_time(&self, name: &FunctionName) -> Option<Duration> {
+        self.meters.cpu_time(name)
     }
 }
 
@@ -262,11 +276,7 @@ impl Provider for SwarmProvider {
         }
         let reason = "its replicas take no connections".to_owned();
         function.note(SystemTime::now(), &reason, false);
-        Err(ProviderError::StartFailed {
-            name: name.clone(),
-            reason,
-            retry_after: std::time::Duration::from_secs(1),
-        })
+        Err(ProviderError::StartFailed { name: name.clone(), reason, retry_after: Duration::from_secs(1) })
     }
 
     async fn logs(&self, name: &FunctionName, query: LogQuery) -> Result<ContainerLogs, ProviderError> {
@@ -282,6 +292,7 @@ fn broken_off(name: FunctionName, reason: impl Into<String>) -> ProviderError {
 impl Drop for SwarmProvider {
     fn drop(&mut self) {
         self.watch.abort();
+        self.metering.abort();
     }
 }
 

@@ -40,7 +40,7 @@ impl FunctionCollector {
 
 const CPU_SECONDS: (&str, &str) = (
     "bramble_function_cpu_seconds_total",
-    "Time that instances of a wasm function scaled by cpu were on a thread, in seconds",
+    "CPU time of a function scaled by cpu, in seconds: its wasm instances', or its containers'",
 );
 
 const REPLICAS: (&str, &str) =
@@ -68,9 +68,9 @@ impl Collector for FunctionCollector {
                 let idle = slots.desired.saturating_sub(slots.busy);
                 pool_slots.push(&[("function_name", name), ("state", "busy")], slots.busy);
                 pool_slots.push(&[("function_name", name), ("state", "idle")], idle);
-                if let Some(time) = slots.cpu_time {
-                    cpu_seconds.push(&[("function_name", name)], time.as_secs_f64());
-                }
+            }
+            if let Some(time) = self.providers.cpu_time(function.runtime, &function.spec.name) {
+                cpu_seconds.push(&[("function_name", name)], time.as_secs_f64());
             }
             if let Some((counts, _)) = containers {
                 let running = counts.available.saturating_sub(counts.frozen);

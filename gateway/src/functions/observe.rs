@@ -50,6 +50,7 @@ impl Functions {
         let (name, runtime) = (&function.spec.name, function.runtime);
         let slots = self.0.providers.slots(runtime, name);
         let containers = self.0.providers.containers(runtime, name);
+        let cpu_time = self.0.providers.cpu_time(runtime, name);
         let queued = slots.map_or(0, |slots| slots.queued) + containers.map_or(0, |(_, queued)| queued);
         let desired = function.desired();
         let replicas = match runtime {
@@ -71,7 +72,7 @@ impl Functions {
                 started: function.metrics().begun(),
                 inflight: function.inflight(),
                 queued,
-                cpu_seconds: slots.and_then(|slots| slots.cpu_time).map(|time| time.as_secs_f64()),
+                cpu_seconds: cpu_time.map(|time| time.as_secs_f64()),
             },
             held: held(name),
         }

@@ -1,6 +1,7 @@
 //! Which provider runs a function: one exhaustive match per verb, so a new runtime cannot be forgotten.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bramble_host::{HostLogs, SlotCounts, WasmProvider};
 use bramble_provider::{
@@ -281,6 +282,14 @@ impl Providers {
         match runtime {
             Runtime::Wasm | Runtime::Hybrid => self.wasm.slots(name),
             Runtime::Container => None,
+        }
+    }
+
+    /// The CPU time of what is scaled of a function, where its labels have that metered: the containers of a hybrid.
+    pub(super) fn cpu_time(&self, runtime: Runtime, name: &FunctionName) -> Option<Duration> {
+        match runtime {
+            Runtime::Wasm => self.wasm.slots(name)?.cpu_time,
+            Runtime::Container | Runtime::Hybrid => self.containers.cpu_time(name),
         }
     }
 

@@ -11,9 +11,6 @@ use std::time::Duration;
 /// The label that tells functions apart in everything the gateway exports.
 pub const FUNCTION_LABEL: &str = "function_name";
 
-/// The label that cAdvisor makes of `com.openfaas.function`, which every container of a function has.
-const CADVISOR_FUNCTION_LABEL: &str = "container_label_com_openfaas_function";
-
 /// Most matchers that may be asked for.
 const MAX_MATCHERS: usize = 16;
 
@@ -33,12 +30,6 @@ pub struct Selector(Vec<Matcher>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}: write matchers as Prometheus does, as in `job=\"gateway\",cluster=\"home\"`")]
 pub struct InvalidSelector(String);
-
-impl Matcher {
-    fn new(label: &str, operator: &'static str, value: &str) -> Self {
-        Self { label: label.to_owned(), operator, value: value.to_owned() }
-    }
-}
 
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,19 +126,13 @@ impl Query {
 /// A series, with the matchers of a selector.
 struct Series<'a> {
     metric: &'static str,
-    own: Option<Matcher>,
     selector: &'a Selector,
 }
 
 impl fmt::Display for Series<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.metric)?;
-        let mut separator = "{";
-        for matcher in self.own.iter().chain(&self.selector.0) {
-            write!(f, "{separator}{matcher}")?;
-            separator = ",";
-        }
-        if separator == "," { f.write_str("}") } else { Ok(()) }
+        if self.selector.0.is_empty() { Ok(()) } else { write!(f, "{{{}}}", self.selector) }
     }
 }
 
@@ -172,30 +157,20 @@ impl Queries {
     /// Rates go over the last two scrapes within `window`, so it must be longer than two scrape
     /// intervals; a longer one does not make them slower.
     pub fn new(selector: &Selector, window: Duration) -> Self {
-        let series = |metric| Series { metric, own: None, selector };
+        let series = |metric| Series { metric, selector };
         let range = range(window);
         let of_all = |aggregation: &str, expression: String| {
             Query(format!("{aggregation} by ({FUNCTION_LABEL}) ({expression})"))
         };
         let rate = |series: &Series<'_>| format!("irate({series}[{range}])");
         let count = series("gateway_function_invocation_started");
-        let containers = Series {
-            metric: "container_cpu_usage_seconds_total",
-            own: Some(Matcher::new(CADVISOR_FUNCTION_LABEL, "!=", "")),
-            selector: &Selector::default(),
-        };
-        let wasm = of_all("sum", rate(&series("bramble_function_cpu_seconds_total")));
-        let named = format!(
-            "label_replace({}, \"{FUNCTION_LABEL}\", \"$1\", \"{CADVISOR_FUNCTION_LABEL}\", \"(.*)\")",
-            rate(&containers)
-        );
         Self {
             scraped_at: of_all("min", format!("timestamp({})", series("bramble_function_inflight"))),
             started: of_all("sum", count.to_string()),
             rps: of_all("sum", rate(&count)),
             inflight: of_all("sum", series("bramble_function_inflight").to_string()),
             queued: of_all("sum", series("bramble_function_queued").to_string()),
-            cpu: Query(format!("{} or {}", wasm.0, of_all("sum", named).0)),
+            cpu: of_all("sum", rate(&series("bramble_function_cpu_seconds_total"))),
         }
     }
 }
@@ -218,6 +193,10 @@ mod tests {
         assert_eq!(
             queries.rps.as_str(),
             "sum by (function_name) (irate(gateway_function_invocation_started[60000ms]))"
+        );
+        assert_eq!(
+            queries.cpu.as_str(),
+            "sum by (function_name) (irate(bramble_function_cpu_seconds_total[60000ms]))"
         );
         assert_eq!(
             queries.scraped_at.as_str(),
@@ -246,7 +225,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_selector_is_read_as_it_is_written(label in "[a-z_][a-z0-9_]{0,8}", value in "\\PC{0,20}|[\"\\\\\n]{0,6}") {
-            let written = Matcher::new(&label, "=", &value).to_string();
+            let written = Matcher { label, operator: "=", value: value.clone() }.to_string();
             let read: Selector = written.parse().unwrap();
             prop_assert_eq!(read.to_string(), written);
             prop_assert_eq!(&read.0[0].value, &value);

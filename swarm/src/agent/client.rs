@@ -1,17 +1,18 @@
 //! One agent, as the gateway sees it: its stream of events, and what it is asked to do.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bramble_provider::{Body, FunctionName};
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use parking_lot::Mutex;
 
-use super::protocol::{CONTAINERS_PATH, EVENTS_PATH, Event, Lines};
+use super::protocol::{CONTAINERS_PATH, CPU_PATH, CpuTimes, EVENTS_PATH, Event, Lines, MAX_CPU_BYTES};
 use super::silence::{LONGEST_SILENCE, Silence};
 use crate::core::Core;
 use crate::docker::DockerError;
@@ -21,7 +22,7 @@ use crate::upstream::{SendError, Upstream};
 /// Tries to be told again: soon first.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LONGEST_RETRY: Duration = Duration::from_secs(2);
-/// Longest wait for a container to be paused or unpaused. It takes 10 ms.
+/// Longest wait for a container to be paused or unpaused, which takes 10 ms, or its CPU time to be read.
 const CALL_DEADLINE: Duration = Duration::from_secs(6);
 /// When one node is lost: the silence of all agents that is no chance.
 const ALL_SILENT: Duration = Duration::from_millis(700);
@@ -83,24 +84,43 @@ impl RemoteAgent {
     pub(super) async fn set_paused(&self, container: &str, paused: bool) -> Result<(), DockerError> {
         let verb = if paused { "pause" } else { "unpause" };
         let path = format!("{CONTAINERS_PATH}{container}/{verb}");
+        self.call(Method::POST, &path, &format!("{verb} a container")).await.map(drop)
+    }
+
+    /// The CPU time of its node's containers, in nanoseconds by their ids: of the functions that are scaled by it.
+    ///
+    /// # Errors
+    /// [`DockerError`], as the node's own Docker would give it.
+    pub(super) async fn cpu_nanos(&self) -> Result<HashMap<String, u64>, DockerError> {
+        let told = self.call(Method::GET, CPU_PATH, "read CPU times").await?;
+        let times = serde_json::from_slice::<CpuTimes>(&told).map_err(|error| {
+            DockerError::Unreachable(format!("the agent of node {} told no CPU times: {error}", self.node))
+        })?;
+        Ok(times.nanos)
+    }
+
+    /// Has something done, and answers what was told.
+    async fn call(&self, method: Method, path: &str, task: &str) -> Result<Bytes, DockerError> {
         let asked = async {
-            let response = self.send(Method::POST, &path).await.map_err(|error| error.to_string())?;
+            let response = self.send(method, path).await.map_err(|error| error.to_string())?;
             let status = response.status();
-            Ok::<_, String>((status, if status.is_success() { String::new() } else { text(response).await }))
+            if !status.is_success() {
+                return Ok((status, Bytes::new(), text(response).await));
+            }
+            let told = Limited::new(response.into_body(), MAX_CPU_BYTES).collect().await;
+            let told = told.map_err(|error| error.to_string())?.to_bytes();
+            Ok::<_, String>((status, told, String::new()))
         };
         let unreachable = |reason| {
-            DockerError::Unreachable(format!(
-                "the agent of node {} cannot {verb} a container: {reason}",
-                self.node
-            ))
+            DockerError::Unreachable(format!("the agent of node {} cannot {task}: {reason}", self.node))
         };
         match tokio::time::timeout(CALL_DEADLINE, asked).await {
-            Ok(Ok((status, _))) if status.is_success() => Ok(()),
-            Ok(Ok((StatusCode::NOT_FOUND, message))) => Err(DockerError::NotFound(message)),
-            Ok(Ok((StatusCode::SERVICE_UNAVAILABLE | StatusCode::UNAUTHORIZED, message))) => {
+            Ok(Ok((status, told, _))) if status.is_success() => Ok(told),
+            Ok(Ok((StatusCode::NOT_FOUND, _, message))) => Err(DockerError::NotFound(message)),
+            Ok(Ok((StatusCode::SERVICE_UNAVAILABLE | StatusCode::UNAUTHORIZED, _, message))) => {
                 Err(unreachable(message))
             }
-            Ok(Ok((status, message))) => Err(DockerError::Refused { status: status.as_u16(), message }),
+            Ok(Ok((status, _, message))) => Err(DockerError::Refused { status: status.as_u16(), message }),
             Ok(Err(reason)) => Err(unreachable(reason)),
             Err(_) => Err(unreachable(format!("no answer within {CALL_DEADLINE:?}"))),
         }

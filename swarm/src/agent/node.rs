@@ -13,8 +13,9 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::broadcast;
 
-use super::protocol::Event;
+use super::protocol::{CpuTimes, Event};
 use crate::FUNCTION_LABEL;
+use crate::cpu::{Readings, SCALE_TYPE_LABEL, SCALED_BY_CPU};
 use crate::docker::{Docker, DockerError};
 
 /// Events that a slow listener may be behind; then its stream ends, and it asks anew.
@@ -112,6 +113,25 @@ impl Node {
             true => self.docker.change(client.pause_container(container)).await,
             false => self.docker.change(client.unpause_container(container)).await,
         }
+    }
+
+    /// The CPU time of the running containers of functions that are scaled by it. Those that cannot be read are
+    /// left out.
+    ///
+    /// # Errors
+    /// [`DockerError::Unreachable`] while Docker is away.
+    pub(super) async fn cpu_times(&self) -> Result<CpuTimes, DockerError> {
+        let scaled_by_cpu = format!("{SCALE_TYPE_LABEL}={SCALED_BY_CPU}");
+        let labels = vec![FUNCTION_LABEL, &scaled_by_cpu];
+        let filters = HashMap::from([("status", vec!["running"]), ("label", labels)]);
+        let options = ListContainersOptionsBuilder::default().filters(&filters).build();
+        let found = self.docker.ask(self.docker.client().list_containers(Some(options))).await?;
+        let ids = found.into_iter().filter_map(|container| container.id);
+        let Readings { nanos, failure } = self.docker.cpu_nanos(ids).await;
+        if let Some(error) = failure {
+            tracing::debug!(%error, "the CPU time of a container cannot be read");
+        }
+        Ok(CpuTimes { nanos })
     }
 
     async fn id(&self) -> Result<String, DockerError> {

@@ -1,5 +1,6 @@
 //! What an agent tells: lines of JSON, each one event.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
@@ -9,6 +10,10 @@ use serde::{Deserialize, Serialize};
 pub(super) const EVENTS_PATH: &str = "/v1/events";
 /// Below this, `{id}/pause` and `{id}/unpause`.
 pub(super) const CONTAINERS_PATH: &str = "/v1/containers/";
+/// The CPU time of the containers of functions that are scaled by it: [`CpuTimes`].
+pub(super) const CPU_PATH: &str = "/v1/cpu";
+/// Longest answer with CPU times, each in up to 88 bytes.
+pub(super) const MAX_CPU_BYTES: usize = 1 << 20;
 /// Longest line. A hello names every paused container of its node, each in 67 bytes.
 const MAX_LINE_BYTES: usize = 1 << 20;
 
@@ -38,6 +43,13 @@ pub(super) enum Event {
     /// What an agent of another version tells.
     #[serde(other)]
     Other,
+}
+
+/// What the running containers of a node took since each started.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct CpuTimes {
+    /// By the container's id.
+    pub(super) nanos: HashMap<String, u64>,
 }
 
 impl Event {

@@ -18,13 +18,14 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::task::TaskTracker;
 
 use super::node::Node;
-use super::protocol::{CONTAINERS_PATH, EVENTS_PATH, Event};
+use super::protocol::{CONTAINERS_PATH, CPU_PATH, EVENTS_PATH, Event};
 use super::token::{Token, TokenError};
 use crate::docker::{Docker, DockerError, DockerHost};
 
@@ -34,7 +35,7 @@ const MAX_CONNECTIONS: usize = 64;
 const MAX_LISTENERS: usize = 16;
 /// Longest that a client may take to send its request.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
-/// Longest that Docker may take to pause or unpause a container; gateways wait a little longer.
+/// Longest that Docker may take for what it is asked, as to pause a container; gateways wait a little longer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 /// Between two signs of life.
 const HEARTBEAT: Duration = Duration::from_millis(250);
@@ -87,6 +88,14 @@ struct Shared {
     token: Token,
     node: Node,
     listeners: Arc<Semaphore>,
+}
+
+/// What a request asks for.
+enum Asked<'r> {
+    Events,
+    Cpu,
+    /// A container to be paused, or unpaused.
+    Paused(&'r str, bool),
 }
 
 type AgentBody = UnsyncBoxBody<Bytes, Infallible>;
@@ -191,30 +200,36 @@ impl Shared {
             return refusal;
         }
         let path = request.uri().path();
-        let wanted = match path.strip_prefix(CONTAINERS_PATH).and_then(|rest| rest.split_once('/')) {
-            _ if path == EVENTS_PATH => Ok(()),
-            Some((container, "pause")) => Err((container, true)),
-            Some((container, "unpause")) => Err((container, false)),
+        let asked = match path.strip_prefix(CONTAINERS_PATH).and_then(|rest| rest.split_once('/')) {
+            _ if path == EVENTS_PATH => Asked::Events,
+            _ if path == CPU_PATH => Asked::Cpu,
+            Some((container, "pause")) => Asked::Paused(container, true),
+            Some((container, "unpause")) => Asked::Paused(container, false),
             _ => return plain(StatusCode::NOT_FOUND, "no such path"),
         };
-        let method = if wanted.is_ok() { Method::GET } else { Method::POST };
+        let method = match asked {
+            Asked::Events | Asked::Cpu => Method::GET,
+            Asked::Paused(..) => Method::POST,
+        };
         if request.method() != method {
             let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "use another method");
             let allowed = HeaderValue::try_from(method.as_str());
             refusal.headers_mut().insert(ALLOW, allowed.unwrap_or(HeaderValue::from_static("GET")));
             return refusal;
         }
-        match wanted {
-            Ok(()) => self.events(stopped).await,
-            Err((container, paused)) => {
-                let done =
-                    tokio::time::timeout(ANSWER_DEADLINE, self.node.set_paused(container, paused)).await;
-                match done {
-                    Ok(Ok(())) => plain(StatusCode::NO_CONTENT, ""),
-                    Ok(Err(error)) => failed(&error),
-                    Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "Docker did not answer in time"),
+        let done = async {
+            match asked {
+                Asked::Events => Ok(self.events(stopped).await),
+                Asked::Cpu => self.node.cpu_times().await.map(|times| json(&times)),
+                Asked::Paused(container, paused) => {
+                    self.node.set_paused(container, paused).await.map(|()| plain(StatusCode::NO_CONTENT, ""))
                 }
             }
+        };
+        match tokio::time::timeout(ANSWER_DEADLINE, done).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => failed(&error),
+            Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "Docker did not answer in time"),
         }
     }
 
@@ -275,6 +290,13 @@ fn failed(error: &DockerError) -> Response<AgentBody> {
         DockerError::NoManager(_) | DockerError::Unreachable(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
     plain(status, &error.to_string())
+}
+
+fn json(document: &impl Serialize) -> Response<AgentBody> {
+    let text = serde_json::to_vec(document).unwrap_or_default();
+    let mut response = Response::new(Full::new(Bytes::from(text)).boxed_unsync());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 fn plain(status: StatusCode, text: &str) -> Response<AgentBody> {

@@ -85,6 +85,14 @@ impl Agents {
         self.of(node)?.set_paused(container, false).await
     }
 
+    /// The CPU time of another node's containers, in nanoseconds by their ids: of the functions that are scaled by it.
+    ///
+    /// # Errors
+    /// [`DockerError`]
+    pub(crate) async fn cpu_nanos(&self, node: &str) -> Result<HashMap<String, u64>, DockerError> {
+        self.of(node)?.cpu_nanos().await
+    }
+
     /// Whether every node but our own tells what happens there, of so many nodes.
     pub(crate) fn cover(&self, nodes: usize) -> bool {
         let known = self.known.lock();

@@ -1,12 +1,13 @@
 //! Agents over real sockets: one that is made up, to say what a test needs, and the real one with a
 //! real Docker.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::models::ContainerCreateBody;
-use bollard::query_parameters::{CreateContainerOptions, RemoveContainerOptions};
+use bollard::query_parameters::{CreateContainerOptions, RemoveContainerOptionsBuilder};
 use bramble_provider::{Body, Code, FunctionName, FunctionSpec};
 use futures_util::FutureExt;
 use http::header::AUTHORIZATION;
@@ -22,6 +23,7 @@ use super::client::RemoteAgent;
 use super::protocol::Event;
 use super::*;
 use crate::core::{Core, Link, Up};
+use crate::cpu::{SCALE_TYPE_LABEL, SCALED_BY_CPU};
 use crate::docker::{Docker, DockerError};
 use crate::function::{Function, Started, Wanted};
 use crate::network::Network;
@@ -53,6 +55,7 @@ fn function(core: &Core, name: &str) -> Arc<Function> {
     let name = FunctionName::parse(name).unwrap();
     let mut spec = FunctionSpec::new(name.clone(), Code::Image(IMAGE.to_owned()));
     spec.process = ["/conform", "echo"].map(str::to_owned).into();
+    spec.labels.insert(SCALE_TYPE_LABEL.to_owned(), SCALED_BY_CPU.to_owned());
     let wanted = Wanted { spec: Arc::new(spec), desired: 1 };
     let function = Arc::new(Function::new(name.clone(), name.as_str().to_owned(), wanted));
     core.functions.insert(name, Arc::clone(&function));
@@ -264,12 +267,16 @@ async fn nothing_is_told_without_the_token_nor_without_docker() {
     let (serving, port, token) = agent(NOWHERE, directory.path()).await;
     let wrong = HeaderValue::from_static("Bearer 0123456789012345678901234567890123456789");
     let pause = format!("/v1/containers/{}/pause", "a".repeat(64));
-    for (method, path) in [(Method::GET, "/v1/events"), (Method::POST, &*pause), (Method::GET, "/")] {
+    let paths =
+        [(Method::GET, "/v1/events"), (Method::GET, "/v1/cpu"), (Method::POST, &*pause), (Method::GET, "/")];
+    for (method, path) in paths {
         assert_eq!(status(port, method.clone(), path, None).await, StatusCode::UNAUTHORIZED, "{path}");
         assert_eq!(status(port, method, path, Some(&wrong)).await, StatusCode::UNAUTHORIZED, "{path}");
     }
     for (method, path, expected) in [
         (Method::GET, "/v1/events", StatusCode::SERVICE_UNAVAILABLE),
+        (Method::GET, "/v1/cpu", StatusCode::SERVICE_UNAVAILABLE),
+        (Method::POST, "/v1/cpu", StatusCode::METHOD_NOT_ALLOWED),
         (Method::POST, &*pause, StatusCode::SERVICE_UNAVAILABLE),
         (Method::GET, &pause, StatusCode::METHOD_NOT_ALLOWED),
         (Method::POST, "/v1/containers/..%2Fimages/pause", StatusCode::NOT_FOUND),
@@ -328,6 +335,7 @@ async fn tells_and_freezes(
 
     gateway.agent.set_paused(&replica.container, true).await.unwrap();
     until("its pause", async || replica.phase() == Phase::Frozen).await;
+    assert!(!gateway.agent.cpu_nanos().await.unwrap().contains_key(&*replica.container));
     let mut request = Request::get("/v1/events").body(Body::empty()).unwrap();
     request.headers_mut().insert(AUTHORIZATION, token.clone());
     let mut told = upstream(port).send(request).await.unwrap().into_body();
@@ -340,13 +348,24 @@ async fn tells_and_freezes(
     assert!(again.to_string().contains("is not paused"), "{again:?}");
 
     // Somebody else's container is as good as none.
-    let other = ContainerCreateBody { image: Some(IMAGE.to_owned()), ..ContainerCreateBody::default() };
-    let other = core.docker.client().create_container(None::<CreateContainerOptions>, other);
+    let other = ContainerCreateBody {
+        image: Some(IMAGE.to_owned()),
+        entrypoint: Some(vec!["/conform".to_owned(), "park".to_owned()]),
+        labels: Some(HashMap::from([(SCALE_TYPE_LABEL.to_owned(), SCALED_BY_CPU.to_owned())])),
+        ..ContainerCreateBody::default()
+    };
+    let client = core.docker.client();
+    let other = client.create_container(None::<CreateContainerOptions>, other);
     let other = core.docker.change(other).await.unwrap().id;
+    let started = core.docker.change(client.start_container(&other, None)).await;
     let refused = gateway.agent.set_paused(&other, true).await;
-    let removed = core.docker.client().remove_container(&other, None::<RemoveContainerOptions>);
-    core.docker.change(removed).await.unwrap();
+    let cpu = gateway.agent.cpu_nanos().await;
+    let forced = RemoveContainerOptionsBuilder::default().force(true).build();
+    core.docker.change(client.remove_container(&other, Some(forced))).await.unwrap();
+    started.unwrap();
     assert!(matches!(refused, Err(DockerError::NotFound(_))), "{refused:?}");
+    let cpu = cpu.unwrap();
+    assert!(cpu[&*replica.container] > 0 && !cpu.contains_key(&other), "{cpu:?}");
     let none = gateway.agent.set_paused(&"a".repeat(64), true).await;
     assert!(matches!(none, Err(DockerError::NotFound(_))), "{none:?}");
 }

@@ -1,11 +1,11 @@
 //! Replicas of a function in containers: up, frozen, away, and back.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{desired, until_desired};
 use crate::containers::load::under_load;
 use crate::support::docker::Docker;
-use crate::support::wait;
+use crate::support::{Gateway, wait};
 
 #[test]
 fn a_loaded_function_climbs_freezes_goes_to_zero_and_comes_back() {
@@ -39,6 +39,43 @@ fn a_loaded_function_climbs_freezes_goes_to_zero_and_comes_back() {
     let actions =
         |action: &str| gateway.metric(&format!("bramble_scaler_decisions_total{{action=\"{action}\"}}"));
     assert!(actions("up") >= 1.0 && actions("freeze") >= 1.0 && actions("zero") >= 1.0);
+}
+
+#[test]
+fn a_function_climbs_by_the_processor_time_of_its_containers() {
+    let docker = Docker::shared();
+    let (name, other) = (docker.name("spins"), docker.name("unmetered"));
+    let gateway =
+        docker.start_scaling().flag("--scale-interval", "200ms").flag("--scale-down-window", "3s").start();
+    gateway.connected();
+    gateway.conform(&name, "/conform spin 50", json!({"labels": by_cpu()}));
+    gateway.conform(&other, "/conform spin 50", json!({}));
+    gateway.has_replicas(&name, 1);
+    let served = under_load(&gateway, &name, 2, || {
+        until_desired(&gateway, &name, |replicas| replicas == 3);
+        gateway.has_replicas(&name, 3);
+        gateway.invoke(&other, "").expect(200);
+    });
+    assert!(served.failures.is_empty(), "{:?}", served.failures);
+    let before = cpu_seconds(&gateway, &name);
+    assert!(before > 0.1, "{before} s for {} times 50 ms", served.count);
+    until_desired(&gateway, &name, |replicas| replicas == 1);
+    wait::until("the others are gone", || docker.containers(&name).len() == 1);
+    assert!(cpu_seconds(&gateway, &name) >= before, "what is gone keeps what it took");
+    assert_eq!(cpu_seconds(&gateway, &other), 0.0, "who does not ask is not metered");
+}
+
+/// Labels of a function that gets another replica for each tenth of a processor.
+pub(super) fn by_cpu() -> Value {
+    json!({
+        "com.openfaas.scale.max": "3",
+        "com.openfaas.scale.type": "cpu",
+        "com.openfaas.scale.target": "100",
+    })
+}
+
+fn cpu_seconds(gateway: &Gateway, name: &str) -> f64 {
+    gateway.metric(&format!("bramble_function_cpu_seconds_total{{function_name=\"{name}\"}}"))
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Slots by what a real Prometheus has.
 
+use super::containers::by_cpu;
 use super::monitoring::{Server, free_address};
 use super::{desired, follows, naps, pass, quick, until_desired};
 use crate::containers::load::under_load;
+use crate::support::docker::Docker;
 use crate::support::wait;
 
 #[test]
@@ -32,6 +34,25 @@ fn a_loaded_function_climbs_and_returns_and_a_prometheus_that_is_away_changes_no
     // It comes back without what it had.
     let _prometheus = Server::prometheus(&gateway, address, alertmanager);
     until_desired(&gateway, "naps", |replicas| replicas == 1);
+}
+
+#[test]
+fn containers_climb_by_the_processor_time_that_was_scraped() {
+    let docker = Docker::shared();
+    let name = docker.name("spins-scraped");
+    let (address, alertmanager) = (free_address(), free_address());
+    let gateway = docker
+        .start_scaling()
+        .flag("--prometheus-url", &format!("http://{address}"))
+        .flag("--scale-interval", "200ms")
+        .flag("--scale-down-window", "3s")
+        .start();
+    gateway.connected();
+    gateway.conform(&name, "/conform spin 50", serde_json::json!({"labels": by_cpu()}));
+    gateway.has_replicas(&name, 1);
+    let _prometheus = Server::prometheus(&gateway, address, alertmanager);
+    under_load(&gateway, &name, 2, || until_desired(&gateway, &name, |replicas| replicas == 3));
+    until_desired(&gateway, &name, |replicas| replicas == 1);
 }
 
 #[test]

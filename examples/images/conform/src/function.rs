@@ -5,7 +5,7 @@ use std::io::{self, Error, Read, Write};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fs};
 
 /// Does what the words say; see the table in `main.rs`.
@@ -27,6 +27,7 @@ pub(crate) fn run(words: &[&str]) -> io::Result<ExitCode> {
         ["write", path] => write(path)?,
         ["drip", lines] => drip(number(lines)?, 100)?,
         ["drip", lines, milliseconds] => drip(number(lines)?, number(milliseconds)?)?,
+        ["spin", milliseconds] => spin(Duration::from_millis(number(milliseconds)?))?,
         ["allocate", mebibytes] => allocate(number(mebibytes)?)?,
         words => return Err(Error::other(format!("unknown function {words:?}"))),
     }
@@ -85,6 +86,14 @@ fn drip(lines: u64, milliseconds: u64) -> io::Result<()> {
         thread::sleep(Duration::from_millis(milliseconds));
     }
     Ok(())
+}
+
+fn spin(time: Duration) -> io::Result<()> {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        std::hint::spin_loop();
+    }
+    say(&format!("{time:?}"))
 }
 
 fn allocate(mebibytes: usize) -> io::Result<()> {

@@ -15,6 +15,7 @@
 //! | `/conform read PATH` | prints a file, such as a secret |
 //! | `/conform write PATH` | writes stdin to a file, or fails as the file system says |
 //! | `/conform drip LINES [MS]` | prints a line, waits, and so on |
+//! | `/conform spin MS` | keeps a processor busy for so long, then prints how long |
 //! | `/conform allocate MIB` | touches so much memory, then prints how much |
 //! | `/conform serve [PORT]` | serves HTTP, for `mode=http`; the port is 8082 unless given |
 //!

@@ -72,6 +72,7 @@ fn healthy() -> Vec<(&'static str, StatusCode, String)> {
         ("%28gateway_function_invocation_started%29", StatusCode::OK, vector(&[("echo", "70")])),
         ("bramble_function_inflight", StatusCode::OK, vector(&[("echo.openfaas-fn", "3")])),
         ("bramble_function_queued", StatusCode::OK, vector(&[("echo", "1")])),
+        ("bramble_function_cpu_seconds_total", StatusCode::OK, vector(&[("echo", "0.25")])),
     ]
 }
 
@@ -85,7 +86,7 @@ async fn load(script: Vec<(&'static str, StatusCode, String)>) -> Result<Load, S
 async fn reads_every_signal_of_our_functions() {
     let load = load(healthy()).await.unwrap();
     assert_eq!((load.rps, load.inflight, load.queued), (Some(12.5), Some(2.0), Some(1.0)));
-    assert_eq!((load.cpu_cores, load.idle_for), (None, Some(Duration::ZERO)));
+    assert_eq!((load.cpu_cores, load.idle_for), (Some(0.25), Some(Duration::ZERO)));
 }
 
 #[tokio::test]
