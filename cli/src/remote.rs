@@ -17,8 +17,8 @@ use crate::client::{Answer, Client, RequestBody};
 /// Longest wait for an answer that the gateway gives from memory.
 const LOOK_LIMIT: Duration = Duration::from_secs(10);
 
-/// Longest wait for a change of replicas.
-const CHANGE_LIMIT: Duration = Duration::from_secs(60);
+/// Longest wait for a change of replicas; shorter than the loop's own, so that the gateway is named.
+const CHANGE_LIMIT: Duration = Duration::from_secs(50);
 
 /// One gateway, and what this scaler calls itself there.
 #[derive(Debug, Clone)]
@@ -92,8 +92,8 @@ impl Target for RemoteTarget {
         self.change(name, ChangeKind::Scale { from, to }).await
     }
 
-    async fn freeze(&self, name: &FunctionName) -> Result<(), ProviderError> {
-        self.change(name, ChangeKind::Freeze).await.map(drop)
+    async fn freeze(&self, name: &FunctionName) -> Result<bool, ProviderError> {
+        self.change(name, ChangeKind::Freeze).await
     }
 }
 

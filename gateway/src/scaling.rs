@@ -16,7 +16,7 @@ use bramble_provider::HttpUrl;
 use bramble_scaler::policy::Defaults;
 use bramble_scaler::source::promql::Selector;
 use bramble_scaler::source::{AnySource, PrometheusConfig};
-use bramble_scaler::{Journal, Scaler, ScalerConfig, ScalerMetrics, Target};
+use bramble_scaler::{Journal, Scaler, ScalerConfig, ScalerMetrics};
 use tokio::task::JoinHandle;
 
 use crate::config::GatewayConfig;
@@ -73,11 +73,11 @@ impl ScalingConfig {
     }
 
     /// How the loop runs, by these settings.
-    pub fn scaler(&self, wasm_slots: u32) -> ScalerConfig {
+    pub fn scaler(&self) -> ScalerConfig {
         ScalerConfig {
             interval: self.interval,
             dry_run: self.dry_run,
-            defaults: Defaults { wasm_slots, ..Defaults::default() },
+            defaults: Defaults::default(),
             down_window: self.down_window,
         }
     }
@@ -110,11 +110,6 @@ impl Scaling {
     }
 }
 
-/// The functions of a gateway, as a scaler moves them.
-pub(crate) fn target(gateway: &Arc<Gateway>) -> impl Target + use<> {
-    GatewayTarget::new(gateway.clone())
-}
-
 /// The loop while it runs; it stops when this is dropped.
 #[derive(Debug)]
 #[must_use = "the scaler stops when this is dropped"]
@@ -122,14 +117,14 @@ pub struct Running(Option<JoinHandle<()>>);
 
 /// Starts the gateway's own scaler, unless it is off.
 pub fn start(gateway: &Arc<Gateway>) -> Running {
-    let GatewayConfig { scaling, wasm, .. } = &gateway.config;
+    let GatewayConfig { scaling, .. } = &gateway.config;
     if !scaling.enabled {
         return Running(None);
     }
     let scaler = Scaler::new(
         scaling.source(),
         Arc::new(GatewayTarget::new(gateway.clone())),
-        scaling.scaler(wasm.default_slots),
+        scaling.scaler(),
         gateway.scaling.metrics.clone(),
         gateway.scaling.journal.clone(),
     );

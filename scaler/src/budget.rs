@@ -7,7 +7,8 @@ pub struct Want {
     pub wanted: u32,
     /// Of these, what its load needs now; the others are held for a load that it had before.
     pub needed: u32,
-    /// Slots it gets before anybody gets more than theirs; at most `wanted` of them.
+    /// Slots it gets before anybody gets more than theirs; at most `wanted` of them. What nobody asked for by name is
+    /// no minimum: minimums of idle functions are held back from those with a load.
     pub min: u32,
     /// Its share when slots are short, against the others'; what is no number above 0 counts as 1.
     pub weight: f64,

@@ -4,13 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use bramble_provider::Runtime;
-use serde::Serialize;
 
 use crate::load::{Load, State};
 use crate::policy::{Policy, Signal};
 
 /// What a function's load asks for, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Proposal {
     /// What to do.
     pub change: Change,
@@ -19,8 +18,7 @@ pub struct Proposal {
 }
 
 /// What to do about a function, before what came earlier is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Change {
     /// Nothing.
     Keep,
@@ -30,6 +28,8 @@ pub enum Change {
         need: f64,
         /// The same in whole replicas, within the bounds.
         replicas: u32,
+        /// Of these, what invocations wait for: no guess, so no tolerance holds it back. 0: nobody waits.
+        exact: u32,
     },
     /// Go there at once: to zero, or up from it.
     Exactly(u32),
@@ -38,8 +38,7 @@ pub enum Change {
 }
 
 /// Why a proposal is what it is.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "reason")]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Reason {
     /// The labels leave nothing to decide: a factor of 0, or no room between the bounds.
     Fixed,
@@ -95,8 +94,7 @@ pub enum Reason {
 }
 
 /// A bound of the policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
     /// The fewest replicas.
     Min(u32),
@@ -122,7 +120,8 @@ pub fn decide(policy: &Policy, load: &Load, state: &State) -> Proposal {
 }
 
 /// Replicas after an alert, as the original has it: `factor` percent of the maximum more while it fires,
-/// and the minimum when it is resolved.
+/// and the minimum when it is resolved. That is 1 at least, and a function at 0 stays there: it sleeps because
+/// nobody invokes it, and an alert that ended is no invocation.
 ///
 /// Where replicas do not follow load ([`Policy::follows_load`]), alerts change nothing either.
 pub fn alert(policy: &Policy, firing: bool, current: u32) -> u32 {
@@ -130,7 +129,7 @@ pub fn alert(policy: &Policy, firing: bool, current: u32) -> u32 {
         return current;
     }
     if !firing {
-        return policy.min;
+        return if current == 0 { 0 } else { policy.floor() };
     }
     let step = u64::from(policy.max).saturating_mul(u64::from(policy.factor)).div_ceil(100);
     let step = u32::try_from(step).unwrap_or(u32::MAX);
@@ -184,13 +183,17 @@ fn follow(policy: &Policy, load: &Load, state: &State) -> Proposal {
     let by_load = total / per_replica;
     let (wanted, bound) = whole(by_load, policy);
     let replicas = bounded(wanted, bound);
-    if let Some(invocations) = waiting(load, state).filter(|slots| *slots > by_load) {
-        let (wanted, bound) = whole(invocations, policy);
-        let change = Change::Follow { need: invocations, replicas: bounded(wanted, bound) };
-        return Proposal { change, reason: Reason::Waiting { invocations, bound } };
+    let mut exact = 0;
+    if let Some(invocations) = waiting(load, state) {
+        let (slots, bound) = whole(invocations, policy);
+        exact = bounded(slots, bound);
+        if invocations >= by_load {
+            let change = Change::Follow { need: invocations, replicas: exact, exact };
+            return Proposal { change, reason: Reason::Waiting { invocations, bound } };
+        }
     }
     let reason = Reason::Load { signal, load: total, per_replica, wanted, bound };
-    Proposal { change: Change::Follow { need: by_load, replicas }, reason }
+    Proposal { change: Change::Follow { need: by_load, replicas, exact }, reason }
 }
 
 /// Load over all replicas in the unit of the policy's target.

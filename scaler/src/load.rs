@@ -9,7 +9,7 @@ use serde::Serialize;
 ///
 /// `None` means missing or too old, which is not 0: what is not known changes nothing. A source that
 /// answers at all says 0 for a function that nobody invoked.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Load {
     /// Invocations that began, per second, lately.
     pub rps: Option<f64>,
@@ -19,7 +19,8 @@ pub struct Load {
     pub cpu_cores: Option<f64>,
     /// Invocations that wait: for a replica, and in the asynchronous queue.
     pub queued: Option<f64>,
-    /// For how long no invocation began, ran or waited.
+    /// For how long no invocation began, ran or waited, and nobody asked for more replicas. A source says 0 where
+    /// it knows of the function at all; the loop, which sees every invocation, says for how long.
     pub idle_for: Option<Duration>,
 }
 

@@ -26,7 +26,6 @@ use std::time::Duration;
 use bramble_provider::Runtime;
 use bramble_provider::quantity::parse_duration;
 use bramble_provider::spec::SCALE_MIN_LABEL;
-use serde::Serialize;
 
 /// The label of [`Policy::max`].
 pub const MAX_LABEL: &str = "com.openfaas.scale.max";
@@ -58,8 +57,7 @@ const PROPORTIONS: RangeInclusive<f64> = 0.01..=1.0;
 const WEIGHTS: RangeInclusive<f64> = 0.01..=1_000.0;
 
 /// The load that a function is scaled by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Signal {
     /// Invocations that begin, per second.
     Rps,
@@ -72,7 +70,7 @@ pub enum Signal {
 }
 
 /// What one function asks of the scaler. Valid by construction: see [`Policy::from_labels`].
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Policy {
     /// Fewest replicas, but for 0 of an idle function with [`Self::zero_after`]; at most [`Self::max`].
     pub min: u32,

@@ -7,36 +7,37 @@
 
 mod apply;
 mod episode;
+mod explained;
+mod idle;
 mod journal;
 mod metrics;
+mod pass;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use bramble_provider::{FunctionName, ProviderError, Runtime};
+use bramble_provider::ProviderError;
 
-use crate::budget::{Want, share};
-use crate::decide::decide;
-use crate::load::Load;
 use crate::policy::Defaults;
 use crate::source::{Source, SourceError};
-use crate::stabilise::{Action, Decision, Hold, Tuning, stabilise};
-use crate::target::{Observed, Standing, Target, View};
+use crate::target::{Standing, Target};
 
 use apply::{Changes, Order};
 use episode::Episode;
-use journal::{Change, Followed};
-pub use journal::{Explained, Journal};
+pub use explained::Explained;
+pub use journal::Journal;
 pub use metrics::ScalerMetrics;
 
 /// Most of a processor that deciding may take, as a part: after 100 ms of it come 400 ms of pause at least.
 const MAX_BUSY_PART: u32 = 5;
 
-/// Shortest time for which the loop asks to be the one writer.
-const MIN_TERM: Duration = Duration::from_secs(3);
+/// Shortest time for which the loop asks to be the one writer: a look and a source that take as long as they
+/// may are over before it ends.
+const MIN_TERM: Duration = Duration::from_secs(20);
 
-/// After a change that failed, a function is left alone for so long.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// Longest time from one tick to the next. The loop asks to be the one writer for three of them, and a gateway
+/// grants no more than 300 s, so that after a scaler that died another one begins.
+pub const MAX_INTERVAL: Duration = Duration::from_secs(100);
 
 /// How the loop runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -157,6 +158,7 @@ impl<S: Source, T: Target> Scaler<S, T> {
             Err(TickError::Target(_)) => Outcome::TargetFailed,
             Err(TickError::Source(_)) => Outcome::SourceFailed,
         };
+        self.journal.trouble(ended.as_ref().err().map(ToString::to_string));
         match ended {
             Ok(Outcome::Done) => {
                 if self.failing.ends() {
@@ -175,22 +177,11 @@ impl<S: Source, T: Target> Scaler<S, T> {
     }
 
     async fn look_and_decide(&mut self) -> Result<Outcome, TickError> {
-        let term = (3 * self.config.interval).max(MIN_TERM);
-        match self.target.lead(term).await? {
-            Standing::StandsBy { leader } => {
-                if self.standing_by.begins() {
-                    tracing::warn!(leader, "another scaler leads; this one stands by until that one is gone");
-                }
-                self.journal.clear();
-                return Ok(Outcome::StandsBy);
-            }
-            Standing::Leads => {
-                if self.standing_by.ends() {
-                    tracing::info!("the other scaler is gone; this one leads now");
-                }
-            }
-        }
         self.reap();
+        // A dry run writes nothing, so it keeps nobody from writing.
+        if !self.config.dry_run && !self.leads().await? {
+            return Ok(Outcome::StandsBy);
+        }
         let view = self.target.observe().await?;
         let now = self.epoch.elapsed();
         let loads = self.source.loads(&view.functions, now).await?;
@@ -198,8 +189,39 @@ impl<S: Source, T: Target> Scaler<S, T> {
         self.ticks += 1;
         let orders = self.decide_all(&view, &loads, now);
         self.busy = began.elapsed();
-        orders.into_iter().for_each(|order| self.changes.begin(order));
+        orders.into_iter().for_each(|order| self.carry_out(order));
         Ok(Outcome::Done)
+    }
+
+    /// Whether this is the one scaler that writes.
+    async fn leads(&mut self) -> Result<bool, TickError> {
+        let term = (3 * self.config.interval).max(MIN_TERM);
+        match self.target.lead(term).await? {
+            Standing::StandsBy { leader } => {
+                if self.standing_by.begins() {
+                    tracing::warn!(leader, "another scaler leads; this one stands by until that one is gone");
+                }
+                self.journal.clear();
+                Ok(false)
+            }
+            Standing::Leads => {
+                if self.standing_by.ends() {
+                    tracing::info!("the other scaler is gone; this one leads now");
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Begins a change, or in a dry run only tells of it.
+    fn carry_out(&mut self, order: Order) {
+        let Order { name: function, action, from, to, why, .. } = &order;
+        if self.config.dry_run {
+            tracing::info!(%function, action, from, to, why, "would scale (dry run)");
+            return;
+        }
+        tracing::info!(%function, action, from, to, why, "scaling");
+        self.changes.begin(order);
     }
 
     /// Takes note of the changes that ended.
@@ -207,131 +229,8 @@ impl<S: Source, T: Target> Scaler<S, T> {
         let now = self.epoch.elapsed();
         while let Some(ended) = self.changes.ended() {
             self.metrics.changed(&ended);
-            self.journal.ended(ended, now + RETRY_AFTER);
+            self.journal.ended(&ended, now);
         }
-    }
-
-    /// Decides on every function, and answers what is to be done.
-    fn decide_all(&self, view: &View, loads: &[Load], now: Duration) -> Vec<Order> {
-        let mut followed = self.journal.lock();
-        let decided_at = SystemTime::now();
-        let mut decisions = Vec::with_capacity(view.functions.len());
-        for (observed, load) in view.functions.iter().zip(loads) {
-            decisions.push(followed.of(observed, &self.config.defaults, self.ticks, |function| {
-                function.source = self.source.name();
-                function.decided_at = decided_at;
-                let decided = self.decide(function, observed, *load, now);
-                (function.decision, function.held) = (decided.map(|(decision, _)| decision), false);
-                decided
-            }));
-        }
-        followed.forget_all_but(self.ticks, view.functions.len());
-        self.divide(&mut decisions, view);
-        let mut orders = Vec::new();
-        for (observed, decision) in view.functions.iter().zip(decisions) {
-            // What stays as it is was remembered just now.
-            let Some((decision, _)) = decision else { continue };
-            if decision.action == Action::Keep && !matches!(decision.hold, Some(Hold::Share { .. })) {
-                continue;
-            }
-            let Some(function) = followed.get_mut(observed.function.name()) else { continue };
-            orders.extend(self.order(function, observed, decision, now));
-        }
-        orders
-    }
-
-    /// What is decided on one function, and its want where it takes part in the division of slots;
-    /// `None` while nothing may be decided.
-    fn decide(
-        &self,
-        function: &mut Followed,
-        observed: &Observed,
-        mut load: Load,
-        now: Duration,
-    ) -> Option<(Decision, Option<Want>)> {
-        if observed.is_busy() {
-            // What the target sees now is newer than any source.
-            load.idle_for = load.idle_for.map(|_| Duration::ZERO);
-        }
-        (function.load, function.state) = (load, observed.state);
-        let policy = *function.policy.as_ref().ok()?;
-        let mut tuning = Tuning::of(observed.function.runtime());
-        tuning.down_window = self.config.down_window.unwrap_or(tuning.down_window);
-        let proposal = decide(&policy, &load, &observed.state);
-        let mut decision =
-            stabilise(&policy, &tuning, &mut function.history, &proposal, &observed.state, now);
-        if observed.function.runtime() == Runtime::Wasm
-            && observed.state.desired == 0
-            && decision.replicas > 0
-        {
-            // Slots need no first one, and an activation that comes before asks for as many.
-            decision.replicas = decision.replicas.max(policy.floor());
-        }
-        let shares = observed.function.runtime() == Runtime::Wasm && policy.follows_load();
-        let want = shares.then_some(Want {
-            wanted: decision.replicas,
-            needed: decision.needed,
-            min: policy.floor().min(decision.replicas),
-            weight: policy.weight,
-        });
-        Some((decision, want))
-    }
-
-    /// Holds the wasm functions that follow their load to the slots that the host has.
-    fn divide(&self, decisions: &mut [Option<(Decision, Option<Want>)>], view: &View) {
-        let wants: Vec<Want> = decisions.iter().flatten().filter_map(|(_, want)| *want).collect();
-        let mut shares = share(view.wasm_slots, &wants).into_iter();
-        for (at, decided) in decisions.iter_mut().enumerate() {
-            let Some((decision, Some(want))) = decided else { continue };
-            let Some(granted) = shares.next().filter(|granted| *granted < want.wanted) else { continue };
-            decision.hold = Some(Hold::Share { wanted: want.wanted });
-            decision.replicas = granted;
-            let same = view.functions[at].state.desired == granted;
-            decision.action = if same { Action::Keep } else { Action::Scale };
-        }
-    }
-
-    /// The change that a decision asks for, unless something is in the way; and the record of it.
-    fn order(
-        &self,
-        function: &mut Followed,
-        observed: &Observed,
-        mut decision: Decision,
-        now: Duration,
-    ) -> Option<Order> {
-        let from = observed.state.desired;
-        if observed.held && decision.action == Action::Scale && decision.replicas < from {
-            (decision.action, decision.replicas) = (Action::Keep, from);
-            function.held = true;
-        }
-        function.decision = Some(decision);
-        if decision.action == Action::Keep || !function.may_change(now) {
-            return None;
-        }
-        let change = Change::new(&decision, from);
-        let dry_run = self.config.dry_run;
-        let is_told = dry_run && function.change.as_ref().is_some_and(|told| told.is_like(&change));
-        if !is_told {
-            tracing::info!(
-                function = %observed.function.name(),
-                action = change.action,
-                from,
-                to = decision.replicas,
-                why = %decision,
-                "{}",
-                if dry_run { "would scale (dry run)" } else { "scaling" }
-            );
-        }
-        if dry_run {
-            if !is_told {
-                function.change = Some(Box::new(change.not_made()));
-            }
-            return None;
-        }
-        let action = change.action;
-        function.begin(change);
-        let name: FunctionName = observed.function.name().clone();
-        Some(Order { name, action, from, to: decision.replicas })
     }
 }
 

@@ -3,7 +3,6 @@
 //! In: the trait, and its two implementations. Out: what follows from a load. The property that must
 //! hold: what is missing, stale or nonsense is `None` in the load, never a number.
 
-mod idle;
 mod own;
 mod prometheus;
 pub mod promql;

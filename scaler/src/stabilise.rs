@@ -8,7 +8,6 @@ use std::fmt;
 use std::time::Duration;
 
 use bramble_provider::Runtime;
-use serde::Serialize;
 
 use crate::decide::{Change, Proposal, Reason, ceil};
 use crate::load::State;
@@ -74,7 +73,7 @@ impl Tuning {
 }
 
 /// What is to be done now.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Decision {
     /// Replicas to ask for.
     pub replicas: u32,
@@ -84,13 +83,13 @@ pub struct Decision {
     pub reason: Reason,
     /// What stood in its way.
     pub hold: Option<Hold>,
-    /// Replicas that the load needs now, of [`Self::replicas`]; the others are held for what was needed before.
+    /// Replicas that the load needs now, of [`Self::replicas`]; the others are held for what was needed before, or
+    /// by the minimum.
     pub needed: u32,
 }
 
 /// What to do with a function's replicas.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Nothing.
     Keep,
@@ -101,8 +100,7 @@ pub enum Action {
 }
 
 /// What keeps a decision from being what was proposed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
     /// The load is off by less than the tolerance.
     Tolerance,
@@ -172,9 +170,10 @@ pub fn stabilise(
             history.record(tuning, now, replicas);
             (replicas, None)
         }
-        Change::Follow { need, replicas } => {
+        Change::Follow { need, replicas, exact } => {
             let current = state.desired.clamp(policy.floor(), policy.max);
-            let (replicas, hold) = follow(policy, tuning, history, need, replicas, current, now);
+            let demand = Demand { need, replicas, exact };
+            let (replicas, hold) = follow(policy, tuning, history, demand, current, now);
             first(replicas, hold, state)
         }
     };
@@ -191,20 +190,28 @@ fn done(
     hold: Option<Hold>,
 ) -> Decision {
     history.decided(replicas, state.desired);
-    let needed = match proposal.change {
-        Change::Follow { replicas: needed, .. } => needed.min(replicas),
-        Change::Keep | Change::Exactly(_) | Change::Freeze => replicas,
+    // The bounds left aside: what a minimum holds is not needed.
+    let needed = match (proposal.change, proposal.reason) {
+        (Change::Follow { need, .. }, _) => ceil(need).min(replicas),
+        (_, Reason::Wanted { invocations }) => ceil(invocations).min(replicas),
+        _ => replicas,
     };
     Decision { replicas, action, reason: proposal.reason, hold, needed }
 }
 
-/// From `current` towards `replicas`, as far as tolerance, window and pace allow.
+/// The fields of [`Change::Follow`].
+struct Demand {
+    need: f64,
+    replicas: u32,
+    exact: u32,
+}
+
+/// From `current` towards what is demanded, as far as tolerance, window and pace allow.
 fn follow(
     policy: &Policy,
     tuning: &Tuning,
     history: &mut History,
-    need: f64,
-    replicas: u32,
+    Demand { need, mut replicas, exact }: Demand,
     current: u32,
     now: Duration,
 ) -> (u32, Option<Hold>) {
@@ -212,14 +219,15 @@ fn follow(
     let low = ceil(need * (1.0 + tuning.tolerance)).clamp(policy.floor(), policy.max);
     history.record(tuning, now, low);
     if replicas > current {
-        if need <= f64::from(current) * (1.0 + tuning.tolerance) {
-            return (current, Some(Hold::Tolerance));
+        let tolerated = need <= f64::from(current) * (1.0 + tuning.tolerance) && exact < replicas;
+        if tolerated {
+            replicas = exact.max(current);
         }
         let most = history.most(tuning).max(current);
         return if replicas > most {
             (most, Some(Hold::Pace { wanted: replicas }))
         } else {
-            (replicas, None)
+            (replicas, tolerated.then_some(Hold::Tolerance))
         };
     }
     if low >= current {

@@ -68,6 +68,8 @@ pub struct View {
     pub functions: Vec<Observed>,
     /// Wasm slots of the host, which its functions share.
     pub wasm_slots: u32,
+    /// Slots of a wasm function that asks for no number.
+    pub default_slots: u32,
 }
 
 /// Whether a loop may write.
@@ -86,7 +88,8 @@ pub enum Standing {
 ///
 /// Every method ends within a deadline of its own.
 pub trait Target: Send + Sync + 'static {
-    /// Asks to be the one writer for `term`, or to stay it. Called once in every tick, before the look.
+    /// Asks to be the one writer for `term`, or to stay it. Called once in every tick, before the look; never in a
+    /// dry run.
     ///
     /// # Errors
     /// [`ProviderError::Unavailable`] when the registry does not answer.
@@ -110,11 +113,11 @@ pub trait Target: Send + Sync + 'static {
         to: u32,
     ) -> impl Future<Output = Result<bool, ProviderError>> + Send;
 
-    /// Pauses the replicas of a function on which nothing runs. Idempotent.
+    /// Pauses the replicas of a function on which nothing runs, and answers whether it paused any.
     ///
     /// # Errors
     /// As [`Self::scale`].
-    fn freeze(&self, name: &FunctionName) -> impl Future<Output = Result<(), ProviderError>> + Send;
+    fn freeze(&self, name: &FunctionName) -> impl Future<Output = Result<bool, ProviderError>> + Send;
 }
 
 #[cfg(test)]

@@ -254,9 +254,9 @@ impl Core {
     /// to a halt in time ("unable to freeze"), which the next attempt mends.
     ///
     /// # Errors
-    /// [`ProviderError::Unavailable`] when nobody is there to ask.
+    /// [`ProviderError::Unavailable`] when nobody is there to ask about a replica, and none was paused.
     pub(crate) async fn freeze(&self, function: &Function) -> Result<u32, ProviderError> {
-        let mut frozen = 0;
+        let (mut frozen, mut unreachable) = (0, None);
         for replica in function.replicas().iter() {
             if !replica.begin_freeze() {
                 continue;
@@ -271,10 +271,14 @@ impl Core {
                 Err(DockerError::Refused { message: reason, .. } | DockerError::NotFound(reason)) => {
                     tracing::info!(function = %function.name, reason, "a replica does not freeze, and stays awake");
                 }
-                Err(error) => return Err(error.into()),
+                // Of a node that is away; the others are there.
+                Err(error) => unreachable = Some(error),
             }
         }
-        Ok(frozen)
+        match unreachable.filter(|_| frozen == 0) {
+            Some(error) => Err(error.into()),
+            None => Ok(frozen),
+        }
     }
 
     /// Wakes one frozen replica, if there is one. Whether one is waking, or about to.

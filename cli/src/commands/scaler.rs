@@ -73,7 +73,7 @@ impl Scaler {
             let scaler = Loop::new(
                 scaling.source(),
                 target.clone(),
-                scaling.scaler(settings.gateway.wasm.default_slots),
+                scaling.scaler(),
                 ScalerMetrics::detached(),
                 Arc::new(Journal::default()),
             );

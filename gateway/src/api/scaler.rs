@@ -8,10 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bramble_provider::ProviderError;
-use bramble_scaler::Target as _;
-use bramble_scaler::target::wire::{
-    ChangeDocument, ChangeKind, ChangedDocument, LeaseDocument, ViewDocument,
-};
+use bramble_scaler::target::wire::{ChangeDocument, ChangedDocument, LeaseDocument, ViewDocument};
 use http::StatusCode;
 use serde_json::json;
 
@@ -51,11 +48,12 @@ pub(super) async fn view(State(gateway): Shared) -> Json<ViewDocument> {
 /// `PUT /system/scaler-lease`: asks to be the one scaler that writes; 409 while another one is.
 pub(super) async fn lease(State(gateway): Shared, body: Body) -> Result<Json<LeaseDocument>, GatewayError> {
     let wanted: LeaseDocument = body::json(body).await?;
-    check_holder(&wanted.holder)?;
+    let holder = wanted.holder;
+    check_holder(&holder)?;
     let term = Duration::try_from_secs_f64(wanted.seconds).ok().filter(|term| !term.is_zero());
     let term = term.ok_or_else(|| invalid("seconds", format!("{} is no time above 0", wanted.seconds)))?;
-    gateway.scaling.lease.take(&wanted.holder, term, Instant::now())?;
-    Ok(Json(wanted))
+    let granted = gateway.scaling.lease.take(&holder, term, Instant::now())?;
+    Ok(Json(LeaseDocument { holder, seconds: granted.as_secs_f64() }))
 }
 
 /// `DELETE /system/scaler-lease`: gives it back.
@@ -73,12 +71,7 @@ pub(super) async fn change(
 ) -> Result<(StatusCode, Json<ChangedDocument>), GatewayError> {
     let ChangeDocument { holder, name, change } = body::json(body).await?;
     check_holder(&holder)?;
-    gateway.scaling.lease.check(&holder, Instant::now())?;
-    let target = crate::scaling::target(&gateway);
-    let changed = match change {
-        ChangeKind::Scale { from, to } => target.scale(&name, from, to).await?,
-        ChangeKind::Freeze => target.freeze(&name).await.map(|()| true)?,
-    };
+    let changed = gateway.scaled(&holder, &name, change).await?;
     Ok((StatusCode::ACCEPTED, Json(ChangedDocument { changed })))
 }
 

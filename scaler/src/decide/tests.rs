@@ -228,7 +228,14 @@ fn alerts_step_as_the_original_does() {
         let policy = Policy { max, factor, ..rps() };
         assert_eq!(alert(&policy, firing, current), expected, "{max} {factor} {current} {firing}");
     }
-    assert_eq!(alert(&policy(&[(MIN_LABEL, "0")]), false, 5), 0);
+    let from_zero = policy(&[(MIN_LABEL, "0")]);
+    assert_eq!(
+        alert(&from_zero, false, 5),
+        1,
+        "0 is for the idle, and an alert that ended says nothing of that"
+    );
+    assert_eq!(alert(&from_zero, false, 0), 0, "it sleeps, and an alert that ended is no invocation");
+    assert_eq!(alert(&policy(&[(MIN_LABEL, "4")]), false, 0), 0);
     assert_eq!(alert(&policy(&[(MIN_LABEL, "4"), (MAX_LABEL, "4")]), true, 2), 2);
 }
 
@@ -263,9 +270,10 @@ proptest! {
         let load = Load { rps, inflight, cpu_cores, queued, idle_for: idle.map(Duration::from_secs) };
         let state = State { runtime, desired, available, frozen, memory_short: false };
         match decide(&policy, &load, &state).change {
-            Change::Follow { replicas, need } => {
+            Change::Follow { replicas, need, exact } => {
                 prop_assert!((policy.floor()..=max).contains(&replicas));
                 prop_assert!(need.is_finite() && need >= 0.0);
+                prop_assert!(exact <= max);
             }
             Change::Exactly(0) => {
                 prop_assert!(zero && min == 0 && idle >= Some(900));

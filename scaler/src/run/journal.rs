@@ -1,4 +1,4 @@
-//! What is remembered of each function, and what is told of it when somebody asks why.
+//! What is remembered of each function.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bramble_provider::FunctionName;
 use parking_lot::{Mutex, MutexGuard};
-use serde::Serialize;
 
 use super::apply::Ended;
+use super::explained::Explained;
+use super::idle::Idle;
 use crate::load::{Load, State};
 use crate::policy::{Defaults, Policy, PolicyError};
 use crate::stabilise::{Action, Decision, History};
@@ -17,9 +18,22 @@ use crate::target::{Deployed, Observed};
 /// The word for pausing.
 pub(super) const FREEZE: &str = "freeze";
 
+/// After a change that failed, a function is left alone for so long.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// A freeze that paused nothing is tried again after [`RETRY_AFTER`], and after twice as long each time, up to this.
+const MAX_FREEZE_PAUSE: Duration = Duration::from_secs(300);
+
+/// In a dry run, the same change is logged again after so long.
+const TOLD_FOR: Duration = Duration::from_secs(60);
+
 /// The last decision on every function. Locked for as long as a tick decides, which waits for nothing.
 #[derive(Debug, Default)]
-pub struct Journal(Mutex<All>);
+pub struct Journal {
+    all: Mutex<All>,
+    /// Why the last tick decided nothing.
+    trouble: Mutex<Option<String>>,
+}
 
 /// Everything that is remembered. Boxed, or a table that grows would hold and move the room of twice as many.
 #[derive(Debug, Default)]
@@ -40,9 +54,15 @@ pub(super) struct Followed {
     pub(super) held: bool,
     /// The last change, made or not.
     pub(super) change: Option<Box<Change>>,
-    changing: bool,
+    /// Since when it is idle.
+    pub(super) idle: Idle,
     retry_at: Option<Duration>,
+    /// No freeze before this.
+    freeze_at: Duration,
+    freeze_pause: Duration,
     failing: bool,
+    /// What its policy was read with.
+    wasm_slots: u32,
     tick: u64,
 }
 
@@ -50,10 +70,12 @@ pub(super) struct Followed {
 #[derive(Debug, Clone)]
 pub(super) struct Change {
     pub(super) action: &'static str,
-    decision: Decision,
-    from: u32,
-    at: SystemTime,
-    outcome: String,
+    pub(super) decision: Decision,
+    pub(super) from: u32,
+    pub(super) at: SystemTime,
+    pub(super) outcome: String,
+    /// When a dry run logged it.
+    told_at: Option<Duration>,
 }
 
 impl Change {
@@ -65,22 +87,23 @@ impl Change {
             _ => "down",
         };
         let outcome = "under way".to_owned();
-        Self { action, decision: *decision, from, at: SystemTime::now(), outcome }
+        Self { action, decision: *decision, from, at: SystemTime::now(), outcome, told_at: None }
     }
 
-    /// Whether it goes from and to the same as another.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
-        let what = |change: &Self| (change.action, change.from, change.decision.replicas);
-        what(self) == what(other)
+    /// When a dry run told lately of the same action on as many replicas; how far it goes changes with each tick
+    /// of a noisy load.
+    pub(super) fn told_at(&self, like: &Self, now: Duration) -> Option<Duration> {
+        let same = self.action == like.action && self.from == like.from;
+        self.told_at.filter(|at| same && now.saturating_sub(*at) < TOLD_FOR)
     }
 
-    pub(super) fn not_made(self) -> Self {
-        Self { outcome: "not made: this is a dry run".to_owned(), ..self }
+    pub(super) fn not_made(self, told_at: Duration) -> Self {
+        Self { outcome: "not made: this is a dry run".to_owned(), told_at: Some(told_at), ..self }
     }
 }
 
 impl Followed {
-    fn new(observed: &Observed, defaults: &Defaults) -> Self {
+    fn new(observed: &Observed, defaults: &Defaults, now: Duration) -> Self {
         let function = observed.function.clone();
         Self {
             policy: read_policy(&*function, defaults, false),
@@ -93,31 +116,64 @@ impl Followed {
             decision: None,
             held: false,
             change: None,
-            changing: false,
+            idle: Idle::new(observed.counters.started, now),
             retry_at: None,
+            freeze_at: Duration::ZERO,
+            freeze_pause: Duration::ZERO,
             failing: false,
+            wasm_slots: defaults.wasm_slots,
             tick: 0,
         }
     }
 
-    /// Whether a change may begin: none is under way, and none failed just now.
+    /// Whether a change may begin: none failed just now.
     pub(super) fn may_change(&self, now: Duration) -> bool {
-        !self.changing && self.retry_at.is_none_or(|at| now >= at)
+        self.retry_at.is_none_or(|at| now >= at)
+    }
+
+    /// Whether a freeze may begin: none came to nothing just now.
+    pub(super) fn may_freeze(&self, now: Duration) -> bool {
+        now >= self.freeze_at
     }
 
     pub(super) fn begin(&mut self, change: Change) {
         self.change = Some(Box::new(change));
-        self.changing = true;
         self.retry_at = None;
     }
 
+    /// Takes note of how a change ended, and answers whether that begins or ends a time of failures.
+    fn ended(&mut self, ended: &Ended, now: Duration) -> bool {
+        let failed = ended.outcome.is_err();
+        if ended.action == FREEZE {
+            // Scaling goes on meanwhile: what cannot be paused may still be too many.
+            self.freeze_pause = match ended.outcome {
+                Ok(true) => Duration::ZERO,
+                _ => (self.freeze_pause * 2).clamp(RETRY_AFTER, MAX_FREEZE_PAUSE),
+            };
+            self.freeze_at = now + self.freeze_pause;
+        } else if failed {
+            self.retry_at = Some(now + RETRY_AFTER);
+        }
+        if let Some(change) = &mut self.change {
+            change.outcome = match &ended.outcome {
+                Ok(true) => "done".to_owned(),
+                Ok(false) if ended.action == FREEZE => "not made: nothing could be paused".to_owned(),
+                Ok(false) => "not made: the function changed in between".to_owned(),
+                Err(error) => format!("failed: {error}"),
+            };
+        }
+        std::mem::replace(&mut self.failing, failed) != failed
+    }
+
     fn renew(&mut self, function: &Arc<dyn Deployed>, defaults: &Defaults) {
-        if Arc::ptr_eq(&self.function, function) {
+        let same_defaults = self.wasm_slots == defaults.wasm_slots;
+        if Arc::ptr_eq(&self.function, function) && same_defaults {
             return;
         }
         let same =
             self.function.runtime() == function.runtime() && self.function.labels() == function.labels();
-        if !same {
+        if !same || !same_defaults {
+            self.wasm_slots = defaults.wasm_slots;
             self.policy = read_policy(&**function, defaults, self.policy.is_err());
             if self.function.runtime() != function.runtime() {
                 // The replicas of another runtime are others.
@@ -148,7 +204,7 @@ impl All {
         &mut self,
         observed: &Observed,
         defaults: &Defaults,
-        tick: u64,
+        (tick, now): (u64, Duration),
         look: impl FnOnce(&mut Followed) -> T,
     ) -> T {
         let name = observed.function.name();
@@ -158,7 +214,7 @@ impl All {
             followed.tick = tick;
             return look(followed);
         }
-        let mut followed = Box::new(Followed::new(observed, defaults));
+        let mut followed = Box::new(Followed::new(observed, defaults, now));
         followed.tick = tick;
         let looked = look(&mut followed);
         self.0.insert(name.clone(), followed);
@@ -179,185 +235,43 @@ impl All {
 
 impl Journal {
     pub(super) fn lock(&self) -> MutexGuard<'_, All> {
-        self.0.lock()
+        self.all.lock()
     }
 
     /// Forgets everything: another scaler decides now.
     pub(super) fn clear(&self) {
-        self.0.lock().0.clear();
+        self.all.lock().0.clear();
+    }
+
+    /// Takes note of why a tick decided nothing; `None` when it decided.
+    pub(super) fn trouble(&self, why: Option<String>) {
+        *self.trouble.lock() = why;
     }
 
     /// Takes note of how a change ended.
-    pub(super) fn ended(&self, ended: Ended, retry_at: Duration) {
-        let mut all = self.0.lock();
+    pub(super) fn ended(&self, ended: &Ended, now: Duration) {
+        let mut all = self.all.lock();
         // It may have been removed in between.
-        let Some(followed) = all.0.get_mut(&ended.name) else { return };
-        followed.changing = false;
-        let failed = ended.outcome.as_ref().err();
-        if let Some(error) = failed {
-            followed.retry_at = Some(retry_at);
-            if !followed.failing {
+        let is_news = all.0.get_mut(&ended.name).is_some_and(|followed| followed.ended(ended, now));
+        drop(all);
+        match &ended.outcome {
+            Err(error) if is_news => {
                 tracing::warn!(function = %ended.name, action = ended.action, %error, "cannot change the replicas; trying again");
             }
-        } else if followed.failing {
-            tracing::info!(function = %ended.name, "replicas can be changed again");
-        }
-        followed.failing = failed.is_some();
-        if let Some(change) = &mut followed.change {
-            change.outcome = match &ended.outcome {
-                Ok(true) => "done".to_owned(),
-                Ok(false) => "not made: the function changed in between".to_owned(),
-                Err(error) => format!("failed: {error}"),
-            };
+            Ok(_) if is_news => tracing::info!(function = %ended.name, "replicas can be changed again"),
+            _ => {}
         }
     }
 
     /// The last decision on a function; `None` when there was none yet.
     pub fn explain(&self, name: &FunctionName) -> Option<Explained> {
-        let all = self.0.lock();
-        all.0.get(name).map(|followed| Explained::of(followed))
+        let trouble = self.why_not();
+        let all = self.all.lock();
+        all.0.get(name).map(|followed| Explained::of(followed, trouble))
     }
-}
 
-/// A decision as it is told. Times are seconds since 1970.
-#[derive(Debug, Clone, Serialize)]
-pub struct Explained {
-    /// The function.
-    pub name: FunctionName,
-    /// Where its load was read: `gateway` or `prometheus`.
-    pub source: &'static str,
-    /// When it was decided.
-    pub decided_at: f64,
-    /// What its labels ask for; missing when they cannot be followed.
-    pub policy: Option<ExplainedPolicy>,
-    /// What is wrong with its labels.
-    pub policy_error: Option<String>,
-    /// What the source said; what is missing was not known.
-    pub load: ExplainedLoad,
-    /// Replicas before the decision.
-    pub state: State,
-    /// Replicas that were decided for.
-    pub replicas: u32,
-    /// `keep`, `scale` or `freeze`.
-    pub action: &'static str,
-    /// Why, in words.
-    pub why: String,
-    /// The last change that was decided, which may be older.
-    pub last_change: Option<ExplainedChange>,
-}
-
-/// What labels ask for.
-#[derive(Debug, Clone, Serialize)]
-pub struct ExplainedPolicy {
-    /// Fewest replicas.
-    pub min: u32,
-    /// Most replicas.
-    pub max: u32,
-    /// What an alert adds, in percent of the most.
-    pub factor: u32,
-    /// `rps`, `capacity`, `cpu` or `queue`.
-    pub r#type: &'static str,
-    /// Load of this kind for one replica, the proportion left aside.
-    pub target: f64,
-    /// The part of the target that is aimed at.
-    pub proportion: f64,
-    /// Idle time before containers are paused, in seconds.
-    pub freeze_after: Option<f64>,
-    /// Idle time before there are no replicas, in seconds.
-    pub zero_after: Option<f64>,
-    /// Share of the host's slots.
-    pub weight: f64,
-}
-
-/// A load.
-#[derive(Debug, Clone, Serialize)]
-pub struct ExplainedLoad {
-    /// Invocations that began, per second.
-    pub rps: Option<f64>,
-    /// Invocations that run.
-    pub inflight: Option<f64>,
-    /// Invocations that wait.
-    pub queued: Option<f64>,
-    /// CPUs in use.
-    pub cpu_cores: Option<f64>,
-    /// Seconds since it was last in use.
-    pub idle_for: Option<f64>,
-}
-
-/// A change.
-#[derive(Debug, Clone, Serialize)]
-pub struct ExplainedChange {
-    /// When it was decided.
-    pub decided_at: f64,
-    /// `up`, `down`, `zero` or `freeze`.
-    pub action: &'static str,
-    /// Replicas before.
-    pub from: u32,
-    /// Replicas after.
-    pub to: u32,
-    /// Why, in words.
-    pub why: String,
-    /// What became of it.
-    pub outcome: String,
-}
-
-impl Explained {
-    fn of(followed: &Followed) -> Self {
-        let Followed { function, policy, load, state, decision, .. } = followed;
-        let mut why = match (policy, decision) {
-            (Err(error), _) => error.to_string(),
-            (_, Some(decision)) => decision.to_string(),
-            (_, None) => "nothing was decided yet".to_owned(),
-        };
-        if followed.held {
-            why.push_str("; it stays up while an alert is firing");
-        }
-        Self {
-            name: function.name().clone(),
-            source: followed.source,
-            decided_at: unix_seconds(followed.decided_at),
-            policy: policy.as_ref().ok().map(ExplainedPolicy::of),
-            policy_error: policy.as_ref().err().map(ToString::to_string),
-            load: ExplainedLoad {
-                rps: load.rps,
-                inflight: load.inflight,
-                queued: load.queued,
-                cpu_cores: load.cpu_cores,
-                idle_for: load.idle_for.map(|idle| idle.as_secs_f64()),
-            },
-            state: *state,
-            replicas: decision.map_or(state.desired, |decision| decision.replicas),
-            action: decision.map_or(Action::Keep, |decision| decision.action).as_str(),
-            why,
-            last_change: followed.change.as_ref().map(|change| ExplainedChange {
-                decided_at: unix_seconds(change.at),
-                action: change.action,
-                from: change.from,
-                to: change.decision.replicas,
-                why: change.decision.to_string(),
-                outcome: change.outcome.clone(),
-            }),
-        }
+    /// Why the last look at all functions decided nothing; `None` when it did decide.
+    pub fn why_not(&self) -> Option<String> {
+        self.trouble.lock().clone()
     }
-}
-
-impl ExplainedPolicy {
-    fn of(policy: &Policy) -> Self {
-        let seconds = |time: Duration| time.as_secs_f64();
-        Self {
-            min: policy.min,
-            max: policy.max,
-            factor: policy.factor,
-            r#type: policy.signal.as_str(),
-            target: policy.target,
-            proportion: policy.proportion,
-            freeze_after: policy.freeze_after.map(seconds),
-            zero_after: policy.to_zero_after().map(seconds),
-            weight: policy.weight,
-        }
-    }
-}
-
-fn unix_seconds(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH).map_or(0.0, |age| age.as_secs_f64())
 }

@@ -1,12 +1,18 @@
 //! The loop over functions that are nowhere, by loads that are made up.
 
+mod idleness;
+mod sharing;
+
 use std::collections::HashMap;
 
+use bramble_provider::{FunctionName, Runtime};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use super::*;
+use crate::load::Load;
 use crate::target::testing::observed;
-use crate::target::{Counters, Standing};
+use crate::target::{Counters, Observed, Standing, View};
 
 /// What a target was asked to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,14 +21,42 @@ enum Asked {
     Freeze(String),
 }
 
-#[derive(Default)]
 struct Fake {
     functions: Mutex<Vec<Observed>>,
     leader: Mutex<Option<String>>,
     asked: Mutex<Vec<Asked>>,
     /// What changes answer; else they succeed.
     refuses: Mutex<bool>,
+    /// Freezing comes to nothing, which is no error.
+    awake: Mutex<bool>,
     gone: Mutex<bool>,
+    wasm_slots: Mutex<u32>,
+    default_slots: Mutex<u32>,
+    /// Changes of containers wait for this.
+    containers_end: Semaphore,
+}
+
+impl Default for Fake {
+    fn default() -> Self {
+        Self {
+            functions: Mutex::default(),
+            leader: Mutex::default(),
+            asked: Mutex::default(),
+            refuses: Mutex::default(),
+            awake: Mutex::default(),
+            gone: Mutex::default(),
+            wasm_slots: Mutex::new(100),
+            default_slots: Mutex::new(1),
+            containers_end: Semaphore::new(Semaphore::MAX_PERMITS),
+        }
+    }
+}
+
+impl Fake {
+    fn runtime(&self, name: &FunctionName) -> Option<Runtime> {
+        let functions = self.functions.lock();
+        functions.iter().find(|observed| observed.function.name() == name).map(|found| found.state.runtime)
+    }
 }
 
 fn away() -> ProviderError {
@@ -43,11 +77,15 @@ impl Target for Fake {
         if *self.gone.lock() {
             return Err(away());
         }
-        Ok(View { functions: self.functions.lock().clone(), wasm_slots: 100 })
+        let (wasm_slots, default_slots) = (*self.wasm_slots.lock(), *self.default_slots.lock());
+        Ok(View { functions: self.functions.lock().clone(), wasm_slots, default_slots })
     }
 
     async fn scale(&self, name: &FunctionName, from: u32, to: u32) -> Result<bool, ProviderError> {
         self.asked.lock().push(Asked::Scale(name.to_string(), from, to));
+        if self.runtime(name) != Some(Runtime::Wasm) {
+            self.containers_end.acquire().await.unwrap().forget();
+        }
         if *self.refuses.lock() {
             return Err(away());
         }
@@ -59,9 +97,9 @@ impl Target for Fake {
         Ok(true)
     }
 
-    async fn freeze(&self, name: &FunctionName) -> Result<(), ProviderError> {
+    async fn freeze(&self, name: &FunctionName) -> Result<bool, ProviderError> {
         self.asked.lock().push(Asked::Freeze(name.to_string()));
-        Ok(())
+        Ok(!*self.awake.lock())
     }
 }
 
@@ -112,9 +150,19 @@ impl Bed {
     async fn tick(&mut self) -> Outcome {
         let outcome = self.scaler.tick().await;
         while let Some(ended) = self.scaler.changes.next().await {
-            self.scaler.journal.ended(ended, self.scaler.epoch.elapsed() + RETRY_AFTER);
+            self.scaler.journal.ended(&ended, self.scaler.epoch.elapsed());
         }
         outcome
+    }
+
+    /// Lets time pass.
+    fn pass(&mut self, time: Duration) {
+        self.scaler.epoch -= time;
+    }
+
+    /// Changes the functions as somebody else would.
+    fn each(&self, change: impl FnMut(&mut Observed)) {
+        self.target.functions.lock().iter_mut().for_each(change);
     }
 
     fn asked(&self) -> Vec<Asked> {
@@ -123,6 +171,19 @@ impl Bed {
 
     fn why(&self, name: &str) -> Explained {
         self.journal.explain(&FunctionName::parse(name).unwrap()).unwrap()
+    }
+}
+
+const S: Duration = Duration::from_secs(1);
+
+/// Of a function that nobody invokes.
+fn quiet() -> Load {
+    Load {
+        rps: Some(0.0),
+        inflight: Some(0.0),
+        queued: Some(0.0),
+        idle_for: Some(Duration::ZERO),
+        ..Load::default()
     }
 }
 
@@ -188,10 +249,22 @@ async fn stands_by_while_another_one_leads() {
 #[tokio::test]
 async fn a_dry_run_tells_once_and_changes_nothing() {
     let mut bed = Bed::new(vec![function("echo")], ScalerConfig { dry_run: true, ..ScalerConfig::default() });
-    bed.load(&[("echo", 100.0)]);
-    for _ in 0..3 {
-        bed.tick().await;
+    // Another scaler's lease is no reason to be silent: it writes nothing.
+    *bed.target.leader.lock() = Some("another".into());
+    let mut told = Vec::new();
+    for rps in [100.0, 180.0, 90.5, 100.0] {
+        bed.load(&[("echo", rps)]);
+        assert_eq!(bed.tick().await, Outcome::Done);
+        let view = bed.target.observe().await.unwrap();
+        let loads = bed.scaler.source.loads(&view.functions, S).await.unwrap();
+        bed.pass(S);
+        told.push(bed.scaler.decide_all(&view, &loads, bed.scaler.epoch.elapsed()).len());
     }
+    assert_eq!(told, [0, 0, 0, 0], "the tick told of it");
+    bed.pass(60 * S);
+    let view = bed.target.observe().await.unwrap();
+    let loads = bed.scaler.source.loads(&view.functions, S).await.unwrap();
+    assert_eq!(bed.scaler.decide_all(&view, &loads, bed.scaler.epoch.elapsed()).len(), 1, "a reminder");
     assert_eq!(bed.asked(), []);
     let change = bed.why("echo").last_change.unwrap();
     assert!(change.outcome.contains("dry run") && change.to == 3, "{change:?}");
@@ -225,44 +298,55 @@ async fn a_firing_alert_keeps_it_up() {
 }
 
 #[tokio::test]
-async fn a_function_with_an_invocation_is_not_idle_whatever_the_source_says() {
-    let labels = [("com.openfaas.scale.zero", "true"), ("com.openfaas.scale.zero-duration", "1s")];
-    let busy = Counters { inflight: 1, ..Counters::default() };
-    let mut bed = Bed::new(
-        vec![observed("busy", &labels, busy), observed("idle", &labels, Counters::default())],
-        ScalerConfig::default(),
-    );
-    let idle = Load {
-        rps: Some(0.0),
-        inflight: Some(0.0),
-        queued: Some(0.0),
-        idle_for: Some(Duration::from_secs(2)),
-        ..Load::default()
-    };
-    *bed.loads.0.lock() = Some([("busy".to_owned(), idle), ("idle".to_owned(), idle)].into());
+async fn why_nothing_is_decided_is_told_until_it_is_over() {
+    let mut bed = Bed::new(vec![function("echo")], ScalerConfig::default());
+    bed.load(&[("echo", 100.0)]);
     bed.tick().await;
-    let asked = bed.asked();
-    assert!(asked.contains(&scale("idle", 1, 0)), "{asked:?}");
-    assert!(!asked.contains(&scale("busy", 1, 0)), "{asked:?}");
+    assert_eq!(bed.why("echo").trouble, None);
+    *bed.loads.0.lock() = None;
+    bed.tick().await;
+    assert!(bed.why("echo").trouble.unwrap().contains("http://test"));
+    bed.load(&[("echo", 100.0)]);
+    bed.tick().await;
+    assert_eq!(bed.why("echo").trouble, None);
 }
 
 #[tokio::test]
-async fn functions_share_what_the_host_has() {
-    let labels = [("com.openfaas.scale.min", "1"), ("com.openfaas.scale.max", "500")];
-    let functions = ["hot", "warm"].map(|name| observed(name, &labels, Counters::default()));
-    let config = ScalerConfig { down_window: Some(Duration::ZERO), ..ScalerConfig::default() };
-    let mut bed = Bed::new(functions.into(), config);
-    // 10 beyond 1 in each tick of the pace, so both stand at their wants only after a while; the
-    // share holds at once.
-    bed.target.functions.lock().iter_mut().for_each(|observed| {
-        (observed.state.desired, observed.state.available) = (100, 100);
-    });
-    bed.load(&[("hot", 40_000.0), ("warm", 900.0)]);
-    bed.tick().await;
-    let given: u32 = bed.target.functions.lock().iter().map(|observed| observed.state.desired).sum();
-    assert!(given <= 100, "{given} slots of 100");
-    assert!(bed.why("hot").why.contains("no slots"), "{}", bed.why("hot").why);
-    assert!(bed.target.functions.lock()[1].state.desired >= 20);
+async fn a_change_under_way_is_not_forgotten_with_the_rest() {
+    let mut container = function("slow");
+    container.state.runtime = Runtime::Container;
+    let mut bed = Bed::new(vec![container], ScalerConfig::default());
+    bed.target.containers_end.forget_permits(Semaphore::MAX_PERMITS);
+    bed.load(&[("slow", 100.0)]);
+    bed.scaler.tick().await;
+    tokio::task::yield_now().await;
+    assert_eq!(bed.asked(), [scale("slow", 1, 3)]);
+    *bed.target.leader.lock() = Some("another".into());
+    bed.scaler.tick().await;
+    *bed.target.leader.lock() = None;
+    bed.scaler.tick().await;
+    tokio::task::yield_now().await;
+    assert_eq!(bed.asked(), [], "a second one began");
+    bed.target.containers_end.add_permits(1);
+    let ended = bed.scaler.changes.next().await.unwrap();
+    assert_eq!((ended.name.as_str(), ended.outcome.unwrap()), ("slow", true));
+    assert!(!bed.scaler.changes.is_under_way(&ended.name));
+}
+
+#[tokio::test]
+async fn containers_that_hang_hold_no_slots_up() {
+    let names: Vec<String> = (0..40).map(|at| format!("slow-{at}")).collect();
+    let mut functions: Vec<Observed> = names.iter().map(|name| function(name)).collect();
+    functions.iter_mut().for_each(|observed| observed.state.runtime = Runtime::Container);
+    functions.push(function("quick"));
+    let mut bed = Bed::new(functions, ScalerConfig::default());
+    bed.target.containers_end.forget_permits(Semaphore::MAX_PERMITS);
+    let mut loads: Vec<(&str, f64)> = names.iter().map(|name| (name.as_str(), 100.0)).collect();
+    loads.push(("quick", 100.0));
+    bed.load(&loads);
+    bed.scaler.tick().await;
+    let ended = bed.scaler.changes.next().await.unwrap();
+    assert_eq!(ended.name.as_str(), "quick");
 }
 
 #[tokio::test]

@@ -10,11 +10,10 @@ mod client;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bramble_provider::{DEFAULT_NAMESPACE, FunctionName, HttpUrl};
+use bramble_provider::{DEFAULT_NAMESPACE, HttpUrl};
 
 use self::answer::Sample;
 use self::client::Client;
-use super::idle::Idle;
 use super::promql::{Queries, Query, Selector};
 use super::{Source, SourceError};
 use crate::load::Load;
@@ -45,7 +44,6 @@ pub struct Prometheus {
     queries: Queries,
     window: Duration,
     limit: Duration,
-    idle: HashMap<FunctionName, Idle>,
 }
 
 impl Prometheus {
@@ -53,7 +51,7 @@ impl Prometheus {
     pub fn new(config: PrometheusConfig) -> Self {
         let PrometheusConfig { url, selector, window } = config;
         let queries = Queries::new(&selector, window);
-        Self { client: Client::new(url), queries, window, limit: QUERY_LIMIT, idle: HashMap::new() }
+        Self { client: Client::new(url), queries, window, limit: QUERY_LIMIT }
     }
 
     /// Asks one thing of all functions, and puts it into their rows.
@@ -109,21 +107,16 @@ impl Source for Prometheus {
         "prometheus"
     }
 
-    async fn loads(&mut self, functions: &[Observed], now: Duration) -> Result<Vec<Load>, SourceError> {
+    async fn loads(&mut self, functions: &[Observed], _: Duration) -> Result<Vec<Load>, SourceError> {
         let rows = tokio::time::timeout(self.limit, self.rows(functions))
             .await
             .unwrap_or_else(|_| Err(self.client.timed_out(self.limit)))?;
-        if self.idle.len() > functions.len() {
-            let there: std::collections::HashSet<_> =
-                functions.iter().map(|observed| observed.function.name()).collect();
-            self.idle.retain(|name, _| there.contains(name));
-        }
-        Ok(functions.iter().zip(rows).map(|(observed, row)| self.load(observed, row, now)).collect())
+        Ok(rows.into_iter().map(|row| self.load(row)).collect())
     }
 }
 
 impl Prometheus {
-    fn load(&mut self, observed: &Observed, row: Row, now: Duration) -> Load {
+    fn load(&self, row: Row) -> Load {
         // A sample from the future is one of a clock that stepped; nothing is known of its age.
         if !row.age.is_some_and(|age| (0.0..=self.window.as_secs_f64()).contains(&age)) {
             return Load::default();
@@ -131,22 +124,12 @@ impl Prometheus {
         let waiting = row.queued.unwrap_or(0.0);
         // A series of a count begins with the first invocation. Without it there was none; with it
         // but without a rate there was one scrape, which tells nothing.
-        let started = row.started.unwrap_or(0.0);
-        let active = row.inflight.is_none_or(|inflight| inflight > 0.0) || observed.is_busy();
-        let name = observed.function.name();
-        let idle_for = match self.idle.get_mut(name) {
-            Some(idle) => idle.look(started, active, now),
-            None => {
-                self.idle.insert(name.clone(), Idle::new(started, now));
-                Duration::ZERO
-            }
-        };
         Load {
             rps: row.rps.or_else(|| row.started.is_none().then_some(0.0)),
             inflight: row.inflight.map(|inflight| (inflight - waiting).max(0.0)),
             cpu_cores: row.cpu,
             queued: row.queued,
-            idle_for: Some(idle_for),
+            idle_for: Some(Duration::ZERO),
         }
     }
 }

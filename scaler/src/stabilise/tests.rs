@@ -110,6 +110,34 @@ fn moves_nothing_within_the_tolerance() {
 }
 
 #[test]
+fn no_tolerance_keeps_a_queue_of_invocations_standing() {
+    let waiting = Load { rps: Some(10.0), inflight: Some(10.0), queued: Some(2.0), ..Load::default() };
+    let mut function = Function::new(Runtime::Wasm, 10);
+    assert_eq!(function.observe(&waiting).replicas, 12);
+    // Also where the load that is followed asks for more than waits, but within its tolerance.
+    let mut function = Function::new(Runtime::Wasm, 10);
+    (function.policy.signal, function.policy.proportion) = (Signal::Capacity, 0.97);
+    let waiting = Load { inflight: Some(10.0), queued: Some(0.5), ..waiting };
+    let decision = function.observe(&waiting);
+    assert_eq!((decision.replicas, decision.hold), (11, None));
+    let more = Load { queued: Some(1.0), ..waiting };
+    assert_eq!(
+        function.observe(&more).replicas,
+        11,
+        "nobody waits then, and the load is within its tolerance"
+    );
+}
+
+#[test]
+fn what_a_minimum_holds_is_not_needed() {
+    let mut function = Function::new(Runtime::Wasm, 16);
+    function.policy.min = 16;
+    assert_eq!(function.tick(2.0).needed, 2);
+    assert_eq!(function.tick(0.0).needed, 0);
+    assert_eq!(function.tick(30.0).needed, 30);
+}
+
+#[test]
 fn goes_to_and_fro_at_most_once_in_ten_minutes_of_a_steady_noisy_load() {
     for runtime in [Runtime::Wasm, Runtime::Container] {
         for mean in [0.5, 0.9, 1.0, 1.1, 1.9, 2.0, 3.05, 7.7, 10.0, 25.0, 60.0] {

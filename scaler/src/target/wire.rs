@@ -14,6 +14,8 @@ use crate::load::State;
 pub struct ViewDocument {
     /// Wasm slots of the host.
     pub wasm_slots: u32,
+    /// Slots of a wasm function that asks for no number.
+    pub default_slots: u32,
     /// Every function.
     pub functions: Vec<FunctionDocument>,
 }
@@ -86,21 +88,21 @@ pub enum ChangeKind {
 /// Answer of `POST /system/scaler/changes`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ChangedDocument {
-    /// Whether the change was made; not when somebody else was quicker.
+    /// Whether the change was made; not when somebody else was quicker, or nothing could be paused.
     pub changed: bool,
 }
 
 impl From<&View> for ViewDocument {
     fn from(view: &View) -> Self {
         let functions = view.functions.iter().map(FunctionDocument::from).collect();
-        Self { wasm_slots: view.wasm_slots, functions }
+        Self { wasm_slots: view.wasm_slots, default_slots: view.default_slots, functions }
     }
 }
 
 impl From<ViewDocument> for View {
     fn from(document: ViewDocument) -> Self {
         let functions = document.functions.into_iter().map(Observed::from).collect();
-        Self { wasm_slots: document.wasm_slots, functions }
+        Self { wasm_slots: document.wasm_slots, default_slots: document.default_slots, functions }
     }
 }
 
@@ -172,11 +174,13 @@ mod tests {
     #[test]
     fn a_view_survives_the_way() {
         let counters = Counters { started: 9, inflight: 3, queued: 1, cpu_seconds: Some(0.5) };
-        let view = View { functions: vec![observed("echo.team", &[("a", "b")], counters)], wasm_slots: 512 };
+        let functions = vec![observed("echo.team", &[("a", "b")], counters)];
+        let view = View { functions, wasm_slots: 512, default_slots: 8 };
         let json = serde_json::to_string(&ViewDocument::from(&view)).unwrap();
         let read = View::from(serde_json::from_str::<ViewDocument>(&json).unwrap());
         let (before, after) = (&view.functions[0], &read.functions[0]);
-        assert_eq!((after.counters, after.state, read.wasm_slots), (before.counters, before.state, 512));
+        assert_eq!((after.counters, after.state), (before.counters, before.state));
+        assert_eq!((read.wasm_slots, read.default_slots), (512, 8));
         assert_eq!(
             (after.function.name(), after.function.labels()),
             (before.function.name(), before.function.labels())

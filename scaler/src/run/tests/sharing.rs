@@ -1,0 +1,74 @@
+//! A host's slots among functions that want more of them.
+
+use super::*;
+
+#[tokio::test]
+async fn functions_share_what_the_host_has() {
+    let labels = [("com.openfaas.scale.min", "1"), ("com.openfaas.scale.max", "500")];
+    let functions = ["hot", "warm"].map(|name| observed(name, &labels, Counters::default()));
+    let config = ScalerConfig { down_window: Some(Duration::ZERO), ..ScalerConfig::default() };
+    let mut bed = Bed::new(functions.into(), config);
+    // 10 beyond 1 in each tick of the pace, so both stand at their wants only after a while; the
+    // share holds at once.
+    bed.each(|observed| (observed.state.desired, observed.state.available) = (100, 100));
+    bed.load(&[("hot", 40_000.0), ("warm", 900.0)]);
+    bed.tick().await;
+    let given: u32 = bed.target.functions.lock().iter().map(|observed| observed.state.desired).sum();
+    assert!(given <= 100, "{given} slots of 100");
+    assert!(bed.why("hot").why.contains("no slots"), "{}", bed.why("hot").why);
+    assert!(bed.target.functions.lock()[1].state.desired >= 20);
+}
+
+/// Functions of 16 slots that ask for a maximum alone, the first of them with a load.
+fn many(count: usize, slots: u32) -> Bed {
+    let labels = [("com.openfaas.scale.max", "100")];
+    let named = |at| observed(&format!("f{at}"), &labels, Counters::default());
+    let bed = Bed::new((0..count).map(named).collect(), ScalerConfig::default());
+    bed.each(|observed| (observed.state.desired, observed.state.available) = (16, 16));
+    (*bed.target.wasm_slots.lock(), *bed.target.default_slots.lock()) = (slots, 16);
+    bed
+}
+
+#[tokio::test]
+async fn idle_functions_do_not_hold_a_busy_one_back() {
+    let mut bed = many(32, 512);
+    let names: Vec<String> = (0..32).map(|at| format!("f{at}")).collect();
+    let mut loads: Vec<(&str, f64)> = names.iter().map(|name| (name.as_str(), 0.0)).collect();
+    loads[0].1 = 60.0 * 45.0;
+    bed.load(&loads);
+    bed.tick().await;
+    assert!(bed.asked().contains(&scale("f0", 16, 60)), "{}", bed.why("f0").why);
+    let given: u32 = bed.target.functions.lock().iter().map(|observed| observed.state.desired).sum();
+    assert!(given <= 512, "{given} slots of 512");
+}
+
+#[tokio::test]
+async fn a_minimum_that_was_asked_for_is_kept() {
+    let labels = [("com.openfaas.scale.min", "16"), ("com.openfaas.scale.max", "100")];
+    let mut bed = many(31, 512);
+    bed.target.functions.lock().push(observed("kept", &labels, Counters::default()));
+    bed.each(|observed| observed.state.desired = 16);
+    bed.load(&[
+        ("f0", 100.0 * 45.0),
+        ("f1", 100.0 * 45.0),
+        ("f2", 400.0 * 45.0),
+        ("f3", 400.0 * 45.0),
+        ("f4", 4e5),
+        ("f5", 4e5),
+        ("kept", 0.0),
+    ]);
+    bed.tick().await;
+    assert!(bed.asked().iter().all(|asked| !matches!(asked, Asked::Scale(name, ..) if name == "kept")));
+}
+
+#[tokio::test]
+async fn more_functions_than_slots_unload_nobody() {
+    let mut bed = many(120, 100);
+    bed.load(&[]);
+    bed.loads.0.lock().as_mut().unwrap().extend((0..120).map(|at| (format!("f{at}"), quiet())));
+    for _ in 0..3 {
+        bed.tick().await;
+    }
+    let functions = bed.target.functions.lock();
+    assert!(functions.iter().all(|observed| observed.state.desired == 1), "not asked for, so not at 0");
+}
