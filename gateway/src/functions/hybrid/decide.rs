@@ -160,8 +160,9 @@ fn explores(other: &Runner, time: Known, ratio: f64, dice: f64) -> bool {
         return false;
     }
     if time.age >= STALE {
-        // A mean of long ago tells nothing; one invocation makes a new one.
-        return other.ahead == 0;
+        // A mean of long ago tells little, so it bounds nothing; one invocation makes a new one. By dice all the
+        // same: of a function that is seldom called it is old at every call.
+        return other.ahead == 0 && dice < MOST;
     }
     dice < if time.samples < ENOUGH { LEARNING } else { (BUDGET * ratio).min(MOST) }
 }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::super::estimate::Estimate;
 use super::*;
 
 const POLICIES: [HybridPolicy; 3] = [HybridPolicy::WasmFirst, HybridPolicy::Bridge, HybridPolicy::Fastest];
@@ -156,11 +157,29 @@ fn nobody_explores_what_is_full_or_frozen() {
 
 #[test]
 fn a_mean_of_long_ago_is_made_anew_by_one_invocation() {
-    let mut now = picture(HybridPolicy::Fastest);
+    let mut now = Picture { dice: MOST / 2.0, ..picture(HybridPolicy::Fastest) };
     now.containers.time = Some(Known { age: STALE, ..known(5.0).unwrap() });
     goes(&now, Half::Container);
     now.containers.inflight = 1;
     goes(&now, Half::Wasm);
+}
+
+/// At each of its calls everything that was measured is old.
+#[test]
+fn what_is_seldom_called_is_answered_by_the_faster() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (times, took) = ([Estimate::default(), Estimate::default()], [1, 100].map(Duration::from_millis));
+    let mut slower = 0;
+    for minute in 0..1_000_u64 {
+        let at = Duration::from_secs(60 * minute);
+        let mut now = Picture { dice: random.f64(), ..picture(HybridPolicy::Fastest) };
+        (now.pool.time, now.containers.time) = (times[0].get(at), times[1].get(at));
+        let half = decide(&now).half;
+        times[half.index()].answered(took[half.index()], at);
+        slower += u32::from(half == Half::Container);
+    }
+    assert!((1..100).contains(&slower), "seed {seed}: {slower} of 1000 by the slower");
 }
 
 /// Over everything that can be seen at once: no panic, and only a half that can.
