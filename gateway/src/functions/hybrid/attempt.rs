@@ -18,7 +18,7 @@ pub(super) struct Attempt<'h> {
 
 /// How it ended.
 enum End {
-    /// It did not: its client went away.
+    /// It did not: its client went away, or nobody waits as long.
     Open,
     /// There is a response of the function's.
     Answered,
@@ -54,7 +54,10 @@ impl Drop for Attempt<'_> {
         }
         let (time, took, now) = (&hybrid.times[half.index()], since.elapsed(), hybrid.since.elapsed());
         match end {
-            End::Open => hybrid.series.count(*half, None),
+            End::Open => {
+                time.unanswered(took, now);
+                hybrid.series.count(*half, None);
+            }
             End::Answered => {
                 time.answered(took, now);
                 hybrid.series.count(*half, Some(took));
@@ -156,5 +159,16 @@ mod tests {
         let (count, slow) = attempt(status(503));
         assert!(count == 3 && slow > quick + 0.1);
         assert_eq!(hybrid.figures(Half::Wasm).invocations, 0);
+    }
+
+    #[test]
+    fn a_half_that_hangs_does_not_look_fast() {
+        let hybrid = Hybrid::new(name(), Families::register(&Registry::new()).unwrap());
+        let since = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        let mut attempt = Attempt::begin(&hybrid, Half::Wasm);
+        attempt.since = since;
+        drop(attempt);
+        let figures = hybrid.figures(Half::Wasm);
+        assert!(figures.invocations == 1 && figures.service_seconds.unwrap() >= 60.0, "{figures:?}");
     }
 }

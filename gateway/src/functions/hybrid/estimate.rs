@@ -52,6 +52,15 @@ impl Estimate {
         self.record(took.max(FAILURE), now, f32::INFINITY);
     }
 
+    /// There was none until somebody gave up waiting. That tells something only where it was long, and longer than
+    /// usual: a client may go away for reasons of its own.
+    pub(super) fn unanswered(&self, after: Duration, now: Duration) {
+        let usual = self.get(now).map_or(0.0, |known| known.seconds);
+        if after >= FAILURE && after.as_secs_f64() > usual {
+            self.failed(after, now);
+        }
+    }
+
     fn record(&self, took: Duration, now: Duration, spike: f32) {
         // A word that another thread wrote meanwhile is taken up, so nothing is lost but order.
         let update = |word| Some(next(word, took.as_secs_f32(), now, spike));
@@ -133,6 +142,18 @@ mod tests {
         estimate.answered(MILLISECOND, Duration::ZERO);
         estimate.failed(Duration::ZERO, Duration::ZERO);
         assert!(estimate.get(Duration::ZERO).unwrap().seconds > 0.1);
+    }
+
+    #[test]
+    fn one_that_hangs_looks_slow_and_an_impatient_client_changes_nothing() {
+        let estimate = Estimate::default();
+        let seconds = || estimate.get(Duration::ZERO).map_or(0.0, |known| known.seconds);
+        estimate.unanswered(Duration::from_millis(999), Duration::ZERO);
+        assert_eq!(estimate.get(Duration::ZERO), None);
+        estimate.unanswered(Duration::from_secs(60), Duration::ZERO);
+        assert!(close(seconds(), 60.0));
+        estimate.unanswered(Duration::from_secs(2), Duration::ZERO);
+        assert!(close(seconds(), 60.0), "it may have come in its usual time");
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(super) fn lend(invocation: Invocation) -> (Invocation, Spare) {
             (Body::stream(Bytes::new(), lent), Kept::Streamed(place))
         }
     };
-    let spare = Spare { invocation: copy(&invocation, ()), body: kept };
+    let spare = Spare { invocation: copy(&invocation), body: kept };
     (copy_into(invocation, body), spare)
 }
 
@@ -51,10 +51,10 @@ impl Spare {
     }
 }
 
-fn copy<B>(invocation: &Invocation<()>, body: B) -> Invocation<B> {
+fn copy(invocation: &Invocation<()>) -> Invocation<()> {
     let Invocation { call_id, request, path_offset, body: (), peer, started_at } = invocation;
     let (call_id, request) = (call_id.clone(), request.clone());
-    Invocation { call_id, request, path_offset: *path_offset, body, peer: *peer, started_at: *started_at }
+    Invocation { call_id, request, path_offset: *path_offset, body: (), peer: *peer, started_at: *started_at }
 }
 
 fn copy_into<B>(invocation: Invocation<()>, body: B) -> Invocation<B> {
