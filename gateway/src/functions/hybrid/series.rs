@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use bramble_provider::{FunctionName, Runtime};
+use bramble_provider::FunctionName;
 use parking_lot::Mutex;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
@@ -81,18 +81,16 @@ impl Series {
         let mut retired = self.retired.lock();
         *retired = true;
         for half in [Half::Wasm, Half::Container] {
-            if self.halves[half.index()].get().is_some() {
-                let labels = [self.name.as_str(), runtime(half)];
-                // A series that is gone already is as good.
-                let _gone = self.families.total.remove_label_values(&labels);
-                let _gone = self.families.seconds.remove_label_values(&labels);
-            }
+            let labels = [self.name.as_str(), half.runtime().as_str()];
+            // Also of a half that seems to have none: one may have been made and not be in its place yet.
+            let _none = self.families.total.remove_label_values(&labels);
+            let _none = self.families.seconds.remove_label_values(&labels);
         }
     }
 
     fn make(&self, half: Half) -> Pair {
         let retired = self.retired.lock();
-        let labels = [self.name.as_str(), runtime(half)];
+        let labels = [self.name.as_str(), half.runtime().as_str()];
         if *retired {
             let detached = "an unregistered metric has a valid name";
             return Pair {
@@ -105,13 +103,6 @@ impl Series {
             total: self.families.total.with_label_values(&labels),
             seconds: self.families.seconds.with_label_values(&labels),
         }
-    }
-}
-
-fn runtime(half: Half) -> &'static str {
-    match half {
-        Half::Wasm => Runtime::Wasm.as_str(),
-        Half::Container => Runtime::Container.as_str(),
     }
 }
 
@@ -147,5 +138,16 @@ mod tests {
         series.count(Half::Wasm, None);
         series.count(Half::Container, None);
         assert_eq!(text(), "");
+    }
+    #[test]
+    fn a_series_that_is_being_made_goes_too() {
+        let registry = Registry::new();
+        let series =
+            Series::new(FunctionName::parse("echo").unwrap(), Families::register(&registry).unwrap());
+        // What `count` does first; its place is taken after that.
+        let made = series.make(Half::Wasm);
+        series.retire();
+        made.total.inc();
+        assert_eq!(registry.gather().len(), 0);
     }
 }
