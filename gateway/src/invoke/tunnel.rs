@@ -38,12 +38,8 @@ impl Upgrade {
             Runtime::Wasm => return None,
             Runtime::Container | Runtime::Hybrid => {}
         }
-        let headers = request.headers();
-        let protocol = headers.get(UPGRADE)?.clone();
-        let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-        let asked =
-            named.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case("upgrade"));
-        asked.then(|| Self { protocol, client: hyper::upgrade::on(request) })
+        let protocol = asked_for(request.headers())?.clone();
+        Some(Self { protocol, client: hyper::upgrade::on(request) })
     }
 
     /// Puts back what is about the connection: for once it is the function's business.
@@ -66,6 +62,20 @@ impl Upgrade {
         }
         response
     }
+}
+
+/// The protocol that a request wants to change to. An offer to go on in HTTP/2 is none: many clients make it with
+/// every request, and it may be left alone (RFC 9110 section 7.8).
+fn asked_for(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let protocol = headers.get(UPGRADE)?;
+    let has = |value: &HeaderValue, wanted: fn(&str) -> bool| {
+        value.to_str().is_ok_and(|value| value.split(',').map(str::trim).any(wanted))
+    };
+    let named = headers
+        .get_all(CONNECTION)
+        .iter()
+        .any(|value| has(value, |word| word.eq_ignore_ascii_case("upgrade")));
+    (named && has(protocol, |word| !word.is_empty() && !word.eq_ignore_ascii_case("h2c"))).then_some(protocol)
 }
 
 async fn tunnel(
@@ -127,6 +137,29 @@ impl Clock {
     async fn idle(&self) {
         while Duration::from_millis(self.now() - self.last_millis.load(Relaxed)) < IDLE_AT_MOST {
             tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offer_of_http_2_is_no_wish_to_leave_http() {
+        for (connection, upgrade, wanted) in [
+            ("Upgrade", "websocket", true),
+            ("keep-alive, upgrade", "websocket", true),
+            ("Upgrade", "h2c, websocket", true),
+            ("Upgrade, HTTP2-Settings", "h2c", false),
+            ("Upgrade", "H2C", false),
+            ("Upgrade", "", false),
+            ("keep-alive", "websocket", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONNECTION, connection.parse().unwrap());
+            headers.insert(UPGRADE, upgrade.parse().unwrap());
+            assert_eq!(asked_for(&headers).is_some(), wanted, "{connection:?}, {upgrade:?}");
         }
     }
 }
