@@ -251,8 +251,9 @@ impl Functions {
         if !hybrid.wake.begin(hybrid.since.elapsed()) {
             return;
         }
-        let (functions, hybrid, name) = (self.clone(), hybrid.clone(), function.spec.name.clone());
-        tokio::spawn(async move {
+        let waking = Waking { hybrid: hybrid.clone(), worked: false };
+        let (functions, name) = (self.clone(), function.spec.name.clone());
+        self.0.writes.spawn(async move {
             let woken = match functions.get(name.as_str()) {
                 Some(function) => functions.activate(&function).await,
                 None => Ok(()),
@@ -260,8 +261,26 @@ impl Functions {
             if let Err(error) = &woken {
                 tracing::info!(function = %name, error = causes(error), "containers cannot be brought back now");
             }
-            hybrid.wake.end(woken.is_ok(), hybrid.since.elapsed());
+            waking.end(woken.is_ok());
         });
+    }
+}
+
+/// The right to bring containers back, given back however that ends.
+struct Waking {
+    hybrid: Arc<Hybrid>,
+    worked: bool,
+}
+
+impl Waking {
+    fn end(mut self, worked: bool) {
+        self.worked = worked;
+    }
+}
+
+impl Drop for Waking {
+    fn drop(&mut self) {
+        self.hybrid.wake.end(self.worked, self.hybrid.since.elapsed());
     }
 }
 
