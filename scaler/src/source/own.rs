@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bramble_provider::FunctionName;
 
-use super::idle::Idle;
 use super::{Source, SourceError};
 use crate::load::Load;
 use crate::target::{Counters, Observed};
@@ -27,7 +26,6 @@ pub struct OwnCounters {
 #[derive(Debug)]
 struct Seen {
     samples: [Option<Sample>; SAMPLES],
-    idle: Idle,
     look: u64,
 }
 
@@ -59,22 +57,17 @@ impl OwnCounters {
         // One look-up for nearly every function; an entry would clone each name.
         if let Some(seen) = self.seen.get_mut(name) {
             seen.look = self.look;
-            return seen.take(sample, observed.is_busy());
+            return seen.take(sample);
         }
-        let mut seen = Box::new(Seen::new(sample, self.look));
-        let load = seen.take(sample, observed.is_busy());
+        let mut seen = Box::new(Seen { samples: [None; SAMPLES], look: self.look });
+        let load = seen.take(sample);
         self.seen.insert(name.clone(), seen);
         load
     }
 }
 
 impl Seen {
-    fn new(sample: Sample, look: u64) -> Self {
-        Self { samples: [None; SAMPLES], idle: Idle::new(count(sample.counters.started), sample.at), look }
-    }
-
-    fn take(&mut self, sample: Sample, busy: bool) -> Load {
-        let idle_for = self.idle.look(count(sample.counters.started), busy, sample.at);
+    fn take(&mut self, sample: Sample) -> Load {
         // A count that fell is another function of the same name, or another process.
         let newest = self.samples[0];
         if newest
@@ -105,7 +98,7 @@ impl Seen {
                 .flatten()
                 .map(|cores| cores.max(0.0)),
             queued: mean(|counters| counters.queued),
-            idle_for: Some(idle_for),
+            idle_for: Some(Duration::ZERO),
         };
         self.samples.rotate_right(1);
         self.samples[0] = Some(sample);
@@ -153,17 +146,15 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_not_counted_as_running_and_no_look_is_idle_while_it_does() {
+    fn what_waits_is_not_counted_as_running() {
         let mut source = OwnCounters::default();
         let busy = Counters { started: 9, inflight: 8, queued: 6, cpu_seconds: Some(1.0) };
         let first = look(&mut source, busy, 0);
         assert_eq!((first.inflight, first.queued, first.cpu_cores), (Some(2.0), Some(6.0), None));
-        assert_eq!(first.idle_for, Some(Duration::ZERO));
         let second = look(&mut source, Counters { cpu_seconds: Some(2.5), ..busy }, 1);
-        assert_eq!((second.cpu_cores, second.idle_for), (Some(1.5), Some(Duration::ZERO)));
+        assert_eq!(second.cpu_cores, Some(1.5));
         let quiet = Counters { started: 9, inflight: 0, queued: 0, cpu_seconds: Some(2.5) };
         assert_eq!(look(&mut source, quiet, 2).inflight, Some(1.0));
-        assert_eq!(look(&mut source, quiet, 5).idle_for, Some(4 * S));
     }
 
     #[test]
