@@ -83,6 +83,14 @@ impl Api {
         Ok(serde_json::from_slice(&answer).unwrap_or_default())
     }
 
+    /// What is at a path.
+    ///
+    /// # Errors
+    /// When it does not answer 2xx.
+    pub(crate) fn get(&mut self, path: &str) -> Result<Vec<u8>> {
+        self.succeed("GET", path, BYTES, b"")
+    }
+
     /// Invokes a function and gives back what it answered.
     ///
     /// # Errors

@@ -16,6 +16,8 @@ use crate::machine::kib_field;
 pub(crate) struct GatewayProcess {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// Where its metrics are.
+    pub(crate) metrics: SocketAddr,
 }
 
 impl GatewayProcess {
@@ -65,9 +67,9 @@ impl GatewayProcess {
         let stdout = child.stdout.take().context("the gateway has no stdout")?;
         let mut line = String::new();
         let read = BufReader::new(stdout).read_line(&mut line);
-        let address = read.map_err(anyhow::Error::from).and_then(|_| address(&line));
-        match address {
-            Ok(address) => Ok(Self { child, address }),
+        let addresses = read.map_err(anyhow::Error::from).and_then(|_| addresses(&line));
+        match addresses {
+            Ok((address, metrics)) => Ok(Self { child, address, metrics }),
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -126,10 +128,11 @@ impl Drop for GatewayProcess {
     }
 }
 
-/// The address in `listening on http://127.0.0.1:1234, metrics on …`.
-fn address(line: &str) -> Result<SocketAddr> {
-    let url = line.split("http://").nth(1).and_then(|rest| rest.split(&[',', '/', '\n'][..]).next());
-    url.and_then(|text| text.parse().ok()).with_context(|| format!("no address in its first line {line:?}"))
+/// The addresses in `listening on http://127.0.0.1:1234, metrics on http://…`.
+fn addresses(line: &str) -> Result<(SocketAddr, SocketAddr)> {
+    let mut urls = line.split("http://").skip(1).map(|rest| rest.split(&[',', '/', '\n'][..]).next());
+    let mut next = || urls.next()??.parse().ok();
+    next().zip(next()).with_context(|| format!("no two addresses in its first line {line:?}"))
 }
 
 #[cfg(test)]
@@ -137,9 +140,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_address_in_the_first_line() {
+    fn finds_the_addresses_in_the_first_line() {
         let line = "listening on http://127.0.0.1:1234, metrics on http://127.0.0.1:5/metrics\n";
-        assert_eq!(address(line).unwrap(), "127.0.0.1:1234".parse().unwrap());
-        assert!(address("").is_err());
+        let expected = ("127.0.0.1:1234".parse().unwrap(), "127.0.0.1:5".parse().unwrap());
+        assert_eq!(addresses(line).unwrap(), expected);
+        assert!(addresses("listening on http://127.0.0.1:1234").is_err());
     }
 }

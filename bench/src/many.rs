@@ -85,7 +85,7 @@ impl Many {
             ],
         );
         for Comparison { names, connections, contest } in &comparisons {
-            let [many, few] = &*contest.sides else { continue };
+            let [many, few] = &*contest.sides else { unreachable!("a contest of two") };
             table.row([
                 names.text().to_owned(),
                 connections.to_string(),

@@ -12,22 +12,31 @@ use bramble_provider::Runtime;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use crate::gateway::GatewayProcess;
+use crate::idle::mebibytes;
 use crate::report::{Report, progress};
 use crate::stats::time;
 use crate::table::Table;
 
 use controller::{Ask, Contender, SECOND, Tunables};
+use memory::LoopMemory;
 use model::{Costs, Function, Micros, Outcome};
 use replay::{Replay, Row, offered};
 use tick::TickCost;
 use trace::{Kind, Trace};
+use whole::WholeTick;
 
 mod controller;
+mod memory;
 mod model;
 mod plot;
 mod replay;
 mod tick;
 mod trace;
+mod whole;
+
+/// Functions of the ticks whose memory is measured.
+const MANY: usize = 10_000;
 
 /// Points of a plot.
 const POINTS: u64 = 240;
@@ -68,6 +77,12 @@ pub(crate) struct Scale {
     /// Rounds of the tick
     #[arg(long, default_value_t = 200)]
     rounds: usize,
+    /// Functions of the gateways whose whole ticks are measured; 0 measures none
+    #[arg(long, default_value_t = 10_000)]
+    whole: usize,
+    /// Another gateway than the `bramble` beside this program
+    #[arg(long, value_name = "PROGRAM")]
+    bramble: Option<PathBuf>,
     #[command(flatten)]
     tunables: Tunables,
 }
@@ -92,6 +107,9 @@ enum Replica {
 struct Results {
     traces: Vec<Replay>,
     ticks: Vec<TickCost>,
+    /// Missing where ticks are not measured.
+    memory: Option<LoopMemory>,
+    whole_ticks: Vec<WholeTick>,
 }
 
 impl Scale {
@@ -102,8 +120,12 @@ impl Scale {
     pub(crate) fn report(&self) -> Result<Report> {
         ensure!(self.service_ms > 0.0 && self.service_ms.is_finite(), "--service-ms must be above 0");
         ensure!(self.concurrency > 0 && self.max > 0, "--concurrency and --max must be above 0");
-        let mut results = Results { traces: Vec::new(), ticks: Vec::new() };
+        let mut results =
+            Results { traces: Vec::new(), ticks: Vec::new(), memory: None, whole_ticks: Vec::new() };
         let mut tables = Vec::new();
+        if self.only != Some(Part::Traces) {
+            results.memory = Some(memory::measure(MANY)?);
+        }
         if self.only != Some(Part::Tick) {
             for &replicas in &self.replicas {
                 for kind in or_all(&self.trace, Kind::ALL) {
@@ -121,6 +143,12 @@ impl Scale {
                 })
                 .into();
             tables.push(ticks_table(&results.ticks));
+            tables.extend(results.memory.as_ref().map(memory_table));
+            if self.whole > 0 {
+                let program = GatewayProcess::program(self.bramble.as_deref())?;
+                results.whole_ticks = whole::measure(&program, self.whole)?;
+                tables.push(whole_table(&results.whole_ticks));
+            }
         }
         let report = Report::new("scale", self.method(), &results)?;
         Ok(tables.into_iter().fold(report, Report::table))
@@ -262,6 +290,31 @@ fn ticks_table(ticks: &[TickCost]) -> Table {
             cost.share_ns.text(time),
             cost.policies_ns.text(time),
             cost.bytes_per_function.to_string(),
+        ]);
+    }
+    table
+}
+
+fn memory_table(memory: &LoopMemory) -> Table {
+    let columns = ["ticks over", "peak", "kept"];
+    let mut table = Table::new("resident memory of the loop, by the gateway's own counters", columns);
+    table.row([
+        format!("{} functions", memory.functions),
+        mebibytes(memory.peak_bytes),
+        mebibytes(memory.kept_bytes),
+    ]);
+    table
+}
+
+fn whole_table(ticks: &[WholeTick]) -> Table {
+    let columns = ["load from", "functions", "a tick, waits included", "processor of the gateway"];
+    let mut table = Table::new("whole ticks of a real gateway", columns);
+    for tick in ticks {
+        table.row([
+            format!("{:?}", tick.from).to_lowercase(),
+            tick.functions.to_string(),
+            time(tick.seconds * 1e9),
+            format!("{:.1}%", tick.cpu_part * 100.0),
         ]);
     }
     table

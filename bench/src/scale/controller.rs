@@ -70,9 +70,9 @@ impl Contender {
     pub(crate) fn controller(self, ask: &Ask, tunables: &Tunables) -> Box<dyn Controller> {
         use bramble_scaler::Signal;
         match self {
-            Self::Capacity => Box::new(ours::Ours::new(ask, Signal::Capacity, tunables.interval(), tunables)),
-            Self::Rps => Box::new(ours::Ours::new(ask, Signal::Rps, tunables.interval(), tunables)),
-            Self::Prometheus => Box::new(ours::Ours::new(ask, Signal::Rps, 5 * SECOND, tunables)),
+            Self::Capacity => Box::new(ours::Ours::new(ask, Signal::Capacity, None, tunables)),
+            Self::Rps => Box::new(ours::Ours::new(ask, Signal::Rps, None, tunables)),
+            Self::Prometheus => Box::new(ours::Ours::new(ask, Signal::Rps, Some(5 * SECOND), tunables)),
             Self::Rule => Box::new(rule::AlertRule::new(ask)),
             Self::Knative => Box::new(knative::Knative::new(ask)),
         }

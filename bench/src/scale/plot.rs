@@ -78,7 +78,8 @@ impl Plot<'_> {
             let share = f64::from(sixth) / 6.0;
             let x = LEFT + share * (WIDTH - LEFT - RIGHT);
             let label = time(seconds * share, seconds);
-            writeln!(svg, r#"<text x="{x:.1}" y="{:.1}" text-anchor="middle">{label}</text>"#, floor + 16.0)?;
+            let anchor = if sixth == 6 { "end" } else { "middle" };
+            writeln!(svg, r#"<text x="{x:.1}" y="{:.1}" text-anchor="{anchor}">{label}</text>"#, floor + 16.0)?;
         }
         let points = |values: &[f64]| {
             values.iter().enumerate().fold(String::new(), |mut path, (at, value)| {
@@ -128,7 +129,7 @@ fn time(seconds: f64, of: f64) -> String {
     if of >= 3.0 * 3_600.0 {
         format!("{:.0} h", seconds / 3_600.0)
     } else {
-        format!("{:.1} min", seconds / 60.0)
+        format!("{:.0} min", seconds / 60.0)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The scaler of this project: its pure functions, fed as its source over the gateway's counters feeds them.
+//! The scaler of this project: its pure functions, fed as its two sources feed them.
 
 use std::time::Duration;
 
@@ -88,45 +88,82 @@ pub(super) struct Ours {
     history: History,
     runtime: Runtime,
     interval: Micros,
+    /// Time between two scrapes of a Prometheus; none where the gateway's counters are read at each tick.
+    scrape: Option<Micros>,
+    /// What was read, the newest first.
     samples: [Option<(Micros, View)>; SAMPLES],
+    /// What the last tick saw: of idleness no Prometheus is asked.
+    last: Option<View>,
     active_at: Micros,
 }
 
 impl Ours {
-    pub(super) fn new(ask: &Ask, signal: Signal, interval: Micros, tunables: &Tunables) -> Self {
+    pub(super) fn new(ask: &Ask, signal: Signal, scrape: Option<Micros>, tunables: &Tunables) -> Self {
         Self {
             policy: tunables.policy(ask, signal),
             tuning: tunables.tuning(ask.runtime),
             history: History::default(),
             runtime: ask.runtime,
-            interval,
+            interval: tunables.interval(),
+            scrape,
             samples: [None; SAMPLES],
+            last: None,
             active_at: 0,
         }
     }
 
     fn load(&mut self, now: Micros, view: &View) -> Load {
-        let before = self.samples[0].map(|(_, view)| view);
-        if view.running + view.queued > 0 || before.is_none_or(|before| before.started != view.started) {
+        if view.running + view.queued > 0 || self.last.is_none_or(|last| last.started != view.started) {
             self.active_at = now;
         }
+        self.last = Some(*view);
+        let idle_for = Some(Duration::from_micros(now - self.active_at));
+        match self.scrape {
+            None => Load { idle_for, ..self.counted(now, view) },
+            Some(step) => {
+                if self.samples[0].is_none_or(|(at, _)| now - at >= step) {
+                    self.remember(now, view);
+                }
+                Load { idle_for, ..self.scraped() }
+            }
+        }
+    }
+
+    /// Against the looks before, which then include this one.
+    fn counted(&mut self, now: Micros, view: &View) -> Load {
+        let before = self.samples[0].map(|(_, view)| view);
         let oldest = self.samples.iter().rev().flatten().next();
-        let rps = oldest.map(|(at, oldest)| {
-            let seconds = (now - at) as f64 / SECOND as f64;
-            (view.started - oldest.started) as f64 / seconds
-        });
+        let rps = oldest.map(|oldest| rate(oldest, &(now, *view)));
         let mean = |of: fn(&View) -> u32| {
             let now = f64::from(of(view));
             Some(before.map_or(now, |before| f64::midpoint(now, f64::from(of(&before)))))
         };
+        let (inflight, queued) = (mean(|view| view.running), mean(|view| view.queued));
+        self.remember(now, view);
+        Load { rps, inflight, queued, ..Load::default() }
+    }
+
+    /// By the last two scrapes, as `irate` is.
+    fn scraped(&self) -> Load {
+        let [newest, before, ..] = &self.samples;
+        let gauge = |of: fn(&View) -> u32| newest.as_ref().map(|(_, view)| f64::from(of(view)));
         Load {
-            rps,
-            inflight: mean(|view| view.running),
-            queued: mean(|view| view.queued),
-            cpu_cores: None,
-            idle_for: Some(Duration::from_micros(now - self.active_at)),
+            rps: before.as_ref().zip(newest.as_ref()).map(|(before, newest)| rate(before, newest)),
+            inflight: gauge(|view| view.running),
+            queued: gauge(|view| view.queued),
+            ..Load::default()
         }
     }
+
+    fn remember(&mut self, now: Micros, view: &View) {
+        self.samples.rotate_right(1);
+        self.samples[0] = Some((now, *view));
+    }
+}
+
+/// Requests per second from one look to a later one.
+fn rate(before: &(Micros, View), after: &(Micros, View)) -> f64 {
+    (after.1.started - before.1.started) as f64 * SECOND as f64 / (after.0 - before.0) as f64
 }
 
 impl Controller for Ours {
@@ -136,8 +173,6 @@ impl Controller for Ours {
 
     fn tick(&mut self, now: Micros, view: &View) -> Order {
         let load = self.load(now, view);
-        self.samples.rotate_right(1);
-        self.samples[0] = Some((now, *view));
         let state = State {
             runtime: self.runtime,
             desired: view.desired,
