@@ -8,8 +8,8 @@ use bramble_scaler::target::wire::{
 };
 use bramble_scaler::{Standing, Target, View};
 use http::{Method, StatusCode, header};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::api::failure;
 use crate::client::{Answer, Client, RequestBody};
@@ -30,9 +30,7 @@ pub(crate) struct RemoteTarget {
 impl RemoteTarget {
     /// Nothing is sent yet.
     pub(crate) fn new(client: Client) -> Self {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let holder = format!("`bramble scaler` on {} (process {})", host.trim(), std::process::id());
-        Self { client, holder }
+        Self { client, holder: holder() }
     }
 
     /// Gives the lease back, if this scaler has it, so that the next need not wait for its end.
@@ -77,8 +75,7 @@ impl Target for RemoteTarget {
         let document = LeaseDocument { holder: self.holder.clone(), seconds: term.as_secs_f64() };
         let answer = self.send(Method::PUT, "/system/scaler-lease", Some(&document), LOOK_LIMIT).await?;
         if answer.status == StatusCode::CONFLICT {
-            let leader = failure(answer.status, &answer.body, "the lease").to_string();
-            return Ok(Standing::StandsBy { leader });
+            return Ok(Standing::StandsBy { leader: leader(&answer) });
         }
         read::<LeaseDocument>(&answer).map(|_| Standing::Leads)
     }
@@ -97,6 +94,29 @@ impl Target for RemoteTarget {
     }
 }
 
+/// A name that no other scaler has. In containers the host and the process may be the same for two of them.
+fn holder() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let (process, own) = (std::process::id(), fastrand::u32(..));
+    format!("`bramble scaler` on {} (process {process}, {own:08x})", host.trim())
+}
+
+/// Who leads, by the answer to one who does not.
+fn leader(answer: &Answer) -> String {
+    #[derive(Deserialize)]
+    struct Body {
+        error: Refusal,
+    }
+    #[derive(Deserialize)]
+    struct Refusal {
+        leader: String,
+    }
+    serde_json::from_slice::<Body>(&answer.body).map_or_else(
+        |_| failure(answer.status, &answer.body, "the lease").to_string(),
+        |body| body.error.leader,
+    )
+}
+
 /// The document of a successful answer.
 fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, ProviderError> {
     if !answer.status.is_success() {
@@ -109,4 +129,22 @@ fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, ProviderError> {
 
 fn unavailable(reason: String) -> ProviderError {
     ProviderError::Unavailable { provider: "the gateway", reason, retry_after: Duration::from_secs(1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_scalers_of_one_process_number_have_two_names() {
+        assert_ne!(holder(), holder());
+    }
+
+    #[test]
+    fn the_leader_is_named_and_not_what_is_said_of_it() {
+        let answer = |body: &'static str| Answer { status: StatusCode::CONFLICT, body: body.into() };
+        let ours = r#"{"error":{"code":"scaler_lease_held","message":"a scales; stop it","leader":"a"}}"#;
+        assert_eq!(leader(&answer(ours)), "a");
+        assert_eq!(leader(&answer(r#"{"error":{"code":"x","message":"stop it"}}"#)), "stop it");
+    }
 }

@@ -111,7 +111,7 @@ impl Stop {
     /// Resolves at the first signal. The next one ends the process.
     pub(crate) async fn requested(mut self) {
         let signal = self.next().await;
-        tracing::info!(signal, "stopping; a second signal does not wait for running invocations");
+        tracing::info!(signal, "stopping; a second signal ends it at once");
         tokio::spawn(async move {
             let signal = self.next().await;
             tracing::warn!(signal, "stopped at once");

@@ -84,7 +84,7 @@ pub fn error_response(error: &ProviderError) -> Response<Body> {
     if let ProviderError::Internal { context, source } = error {
         tracing::error!(context, error = %causes(source.as_ref()), "internal error");
     }
-    respond(provider_answer(error), error)
+    respond(provider_answer(error), error, None)
 }
 
 /// What an invocation is counted as that ended with this error, when its response had begun already.
@@ -96,7 +96,8 @@ impl From<&GatewayError> for Response<Body> {
     fn from(error: &GatewayError) -> Self {
         match error {
             GatewayError::Provider(error) => error_response(error),
-            other => respond(gateway_answer(other), other),
+            GatewayError::LeaseHeld(held) => respond(gateway_answer(error), error, held.leader.as_deref()),
+            other => respond(gateway_answer(other), other, None),
         }
     }
 }
@@ -176,11 +177,14 @@ struct Document<'a> {
 struct Detail<'a> {
     code: &'static str,
     message: &'a str,
+    /// Who is in the way, where that is somebody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leader: Option<&'a str>,
 }
 
-fn respond(answer: Answer, error: &dyn std::error::Error) -> Response<Body> {
-    let document = Document { error: Detail { code: answer.code, message: &error.to_string() } };
-    let json = serde_json::to_vec(&document).expect("two strings always serialise");
+fn respond(answer: Answer, error: &dyn std::error::Error, leader: Option<&str>) -> Response<Body> {
+    let document = Document { error: Detail { code: answer.code, message: &error.to_string(), leader } };
+    let json = serde_json::to_vec(&document).expect("strings always serialise");
     let mut response = Response::new(Body::whole(Bytes::from(json)));
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();

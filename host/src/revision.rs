@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
+use bramble_provider::spec::SCALE_TYPE_LABEL;
 use bramble_provider::{Digest, FunctionName, FunctionSpec, OutputForm, ProviderError, Settings};
 
 use crate::code::Code;
@@ -12,9 +13,6 @@ use crate::function_log::FunctionLog;
 use crate::inspect::GuestKind;
 use crate::metrics::HostMetrics;
 use crate::secrets::SecretsView;
-
-/// The label that names what a function is scaled by.
-const SCALE_TYPE_LABEL: &str = "com.openfaas.scale.type";
 
 /// Tells a guest that its stdout is read as CGI, so that one program can serve both forms.
 const OUTPUT_VARIABLE: &str = "BRAMBLE_OUTPUT=cgi";

@@ -12,6 +12,9 @@ use crate::settings::{POLICY_ANNOTATION, Settings};
 /// The label that sets how many replicas a function starts with and never falls below.
 pub const SCALE_MIN_LABEL: &str = "com.openfaas.scale.min";
 
+/// The label that names what a function is scaled by.
+pub const SCALE_TYPE_LABEL: &str = "com.openfaas.scale.type";
+
 /// The annotation that puts a module beside a container image, which makes a function hybrid.
 pub const MODULE_ANNOTATION: &str = "bramble.module";
 

@@ -25,14 +25,12 @@ use std::time::Duration;
 
 use bramble_provider::Runtime;
 use bramble_provider::quantity::parse_duration;
-use bramble_provider::spec::SCALE_MIN_LABEL;
+use bramble_provider::spec::{SCALE_MIN_LABEL, SCALE_TYPE_LABEL};
 
 /// The label of [`Policy::max`].
 pub const MAX_LABEL: &str = "com.openfaas.scale.max";
 /// The label of [`Policy::factor`].
 pub const FACTOR_LABEL: &str = "com.openfaas.scale.factor";
-/// The label of [`Policy::signal`].
-pub const TYPE_LABEL: &str = "com.openfaas.scale.type";
 /// The label of [`Policy::target`].
 pub const TARGET_LABEL: &str = "com.openfaas.scale.target";
 /// The label of [`Policy::proportion`].
@@ -116,6 +114,13 @@ pub struct Defaults {
     pub zero_after: Duration,
 }
 
+impl Defaults {
+    /// The original's values, with the slots that a host gives to a wasm function that asks for no number.
+    pub fn with_slots(wasm_slots: u32) -> Self {
+        Self { wasm_slots, ..Self::default() }
+    }
+}
+
 impl Default for Defaults {
     fn default() -> Self {
         Self {
@@ -157,7 +162,7 @@ impl Policy {
         let labels = Labels(labels);
         let wasm = runtime == Runtime::Wasm;
         let (min, max) = bounds(labels, wasm, defaults)?;
-        let signal = labels.read(TYPE_LABEL, signal)?.unwrap_or(defaults.signal);
+        let signal = labels.read(SCALE_TYPE_LABEL, signal)?.unwrap_or(defaults.signal);
         let target = if wasm && signal == Signal::Capacity { 1.0 } else { defaults.target };
         let idle = labels.read(ZERO_DURATION_LABEL, idle_time)?.unwrap_or(defaults.zero_after);
         Ok(Self {

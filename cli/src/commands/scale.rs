@@ -1,5 +1,7 @@
 //! `bramble scale`
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use anyhow::Result;
 use bramble_provider::FunctionName;
 use clap::Args;
@@ -44,10 +46,12 @@ struct Explained {
     action: String,
     why: String,
     source: Option<String>,
+    decided_at: Option<f64>,
     policy: Option<Policy>,
     load: Option<Load>,
     state: Option<State>,
     last_change: Option<Change>,
+    trouble: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -99,7 +103,7 @@ impl Scale {
             return context.output.json(&answer);
         }
         let mut text = String::new();
-        for (label, value) in lines(&read(&answer)?) {
+        for (label, value) in lines(&read(&answer)?, SystemTime::now()) {
             let label = context.output.paint(Style::Bold, &format!("{label:<12}"));
             text.push_str(&format!("{label}{value}\n"));
         }
@@ -108,9 +112,17 @@ impl Scale {
 }
 
 /// Label and value, line by line.
-fn lines(explained: &Explained) -> Vec<(&'static str, String)> {
+fn lines(explained: &Explained, now: SystemTime) -> Vec<(&'static str, String)> {
     let mut lines = vec![("Decision", format!("{}, {} replicas", explained.action, explained.replicas))];
     lines.push(("Why", explained.why.clone()));
+    if let Some(at) = explained.decided_at {
+        let now = now.duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
+        // The clocks of the two hosts need not agree.
+        lines.push(("Decided", format!("{:.0} s ago", (now - at).max(0.0))));
+    }
+    if let Some(trouble) = &explained.trouble {
+        lines.push(("Since then", trouble.clone()));
+    }
     if let Some(State { desired, available, frozen }) = &explained.state {
         lines.push(("Replicas", format!("{desired} desired, {available} available, {frozen} frozen")));
     }
@@ -159,24 +171,29 @@ impl Policy {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use serde_json::json;
 
     #[test]
     fn tells_what_is_known_and_leaves_out_what_is_not() {
         let bare = read(&json!({"replicas": 3, "action": "keep", "why": "the scaler is off"})).unwrap();
-        assert_eq!(lines(&bare).len(), 2);
+        let now = UNIX_EPOCH + Duration::from_secs(1_010);
+        assert_eq!(lines(&bare, now).len(), 2);
         let full = json!({
             "replicas": 5, "action": "scale", "why": "rps is 225.00", "source": "gateway",
+            "decided_at": 1_000.4, "trouble": "cannot reach Prometheus",
             "policy": {"min": 1, "max": 20, "type": "rps", "target": 50.0, "proportion": 0.9, "zero_after": 60.0},
             "load": {"rps": 225.0, "inflight": null},
             "state": {"desired": 1, "available": 1, "frozen": 0, "runtime": "wasm"},
             "last_change": {"action": "up", "from": 1, "to": 5, "why": "rps", "outcome": "done"},
         });
-        let shown = lines(&read(&full).unwrap());
+        let shown = lines(&read(&full).unwrap(), now);
         let text: Vec<&str> = shown.iter().map(|(_, value)| value.as_str()).collect();
-        assert_eq!(text[3], "225.0 rps (from gateway)");
-        assert_eq!(text[4], "1 to 20 replicas by rps, 45.00 for each, to 0 after 60 s");
-        assert_eq!(text[5], "up from 1 to 5 (done): rps");
+        assert_eq!(text[2..4], ["10 s ago", "cannot reach Prometheus"]);
+        assert_eq!(text[5], "225.0 rps (from gateway)");
+        assert_eq!(text[6], "1 to 20 replicas by rps, 45.00 for each, to 0 after 60 s");
+        assert_eq!(text[7], "up from 1 to 5 (done): rps");
     }
 }

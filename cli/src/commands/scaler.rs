@@ -46,10 +46,6 @@ pub(crate) struct Scaler {
     /// Log what would be scaled, and scale nothing [env: BRAMBLE_SCALE_DRY_RUN]
     #[arg(long, visible_alias = "scale-dry-run")]
     dry_run: bool,
-    /// Slots of a wasm function that asks for no number, as the gateway has it
-    /// [env: BRAMBLE_DEFAULT_SLOTS] [default: 16]
-    #[arg(long, value_name = "N")]
-    default_slots: Option<String>,
     /// Write the log as lines or as JSON [env: BRAMBLE_LOG_FORMAT] [default: text]
     #[arg(long, value_name = "text|json")]
     log_format: Option<String>,
@@ -97,7 +93,6 @@ impl Scaler {
             ("scale_interval", &self.scale_interval),
             ("scale_down_window", &self.scale_down_window),
             ("scale_dry_run", &dry_run),
-            ("default_slots", &self.default_slots),
             ("log_format", &self.log_format),
             ("log_level", &self.log_level),
         ] {

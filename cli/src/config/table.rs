@@ -9,8 +9,8 @@ use std::fmt;
 use crate::config::Settings;
 use crate::config::value::{
     address, count, count_or_none, docker_host, docker_switch, duration, format, level, limit, name, on_off,
-    optional_limit, optional_path, optional_text, path, prometheus_url, selector, size, size_or_none, subnet,
-    switch,
+    optional_limit, optional_path, optional_text, path, prometheus_url, scale_interval, selector, size,
+    size_or_none, subnet, switch,
 };
 
 /// One thing that can be set.
@@ -211,7 +211,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "Run a node agent of this image on every node of the Swarm; none if not set"),
     setting!(Gateway OnOff "scaler" / "BRAMBLE_SCALER" => gateway.scaling.enabled as on_off,
         "Scale functions by their load, as their labels ask; off where `bramble scaler` does it"),
-    setting!(Gateway Duration "scale_interval" / "BRAMBLE_SCALE_INTERVAL" => gateway.scaling.interval as limit,
+    setting!(Gateway Duration "scale_interval" / "BRAMBLE_SCALE_INTERVAL" => gateway.scaling.interval as scale_interval,
         "Time from one look at the load of all functions to the next"),
     setting!(Gateway Switch "scale_dry_run" / "BRAMBLE_SCALE_DRY_RUN" => gateway.scaling.dry_run as switch,
         "Log what would be scaled, and scale nothing"),
@@ -286,6 +286,7 @@ mod tests {
             ("scaler", "true"),
             ("scale_interval", "0"),
             ("scale_interval", "often"),
+            ("scale_interval", "101s"),
             ("scale_dry_run", "maybe"),
             ("scale_down_window", "0"),
             ("prometheus_url", "localhost:x"),

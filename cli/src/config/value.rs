@@ -224,6 +224,25 @@ pub(super) mod limit {
     }
 }
 
+/// Time from one tick of the scaler to the next.
+pub(super) mod scale_interval {
+    use bramble_scaler::run::MAX_INTERVAL;
+
+    use super::{Duration, Read, limit};
+
+    pub(crate) use super::duration::show;
+
+    pub(crate) fn read(text: &str) -> Read<Duration> {
+        let interval = limit::read(text)?;
+        if interval > MAX_INTERVAL {
+            return Err(format!(
+                "it must not be longer than {MAX_INTERVAL:?}: a scaler asks for its lease at each look"
+            ));
+        }
+        Ok(interval)
+    }
+}
+
 /// On or off.
 pub(super) mod switch {
     use super::Read;

@@ -37,7 +37,9 @@ pub(super) async fn explain(State(gateway): Shared, Named(name): Named) -> Resul
         _ => "nothing was decided yet".to_owned(),
     };
     let (name, replicas) = (&function.spec.name, function.desired());
-    Ok(Json(json!({"name": name, "replicas": replicas, "action": "keep", "why": why})).into_response())
+    let trouble = gateway.scaling.journal.why_not();
+    let document = json!({"name": name, "replicas": replicas, "action": "keep", "why": why, "trouble": trouble});
+    Ok(Json(document).into_response())
 }
 
 /// `GET /system/scaler`: every function with its replicas and counters.

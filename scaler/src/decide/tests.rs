@@ -1,13 +1,10 @@
 use std::collections::BTreeMap;
 
+use bramble_provider::spec::{SCALE_MIN_LABEL as MIN_LABEL, SCALE_TYPE_LABEL};
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{
-    Defaults, FACTOR_LABEL, FREEZE_AFTER_LABEL, MAX_LABEL, TARGET_LABEL, TYPE_LABEL, ZERO_LABEL,
-};
-
-const MIN_LABEL: &str = bramble_provider::spec::SCALE_MIN_LABEL;
+use crate::policy::{Defaults, FACTOR_LABEL, FREEZE_AFTER_LABEL, MAX_LABEL, TARGET_LABEL, ZERO_LABEL};
 
 fn policy(entries: &[(&str, &str)]) -> Policy {
     let labels: BTreeMap<_, _> =
@@ -77,7 +74,7 @@ fn each_type_reads_its_own_load() {
         [("rps", "25", 4), ("capacity", "5", 6), ("cpu", "500", 3), ("queue", "5", 2)]
     {
         let policy = policy(&[
-            (TYPE_LABEL, signal),
+            (SCALE_TYPE_LABEL, signal),
             (TARGET_LABEL, target),
             ("com.openfaas.scale.target-proportion", "1"),
         ]);

@@ -51,7 +51,7 @@ fn reads_every_label() {
         (SCALE_MIN_LABEL, "2"),
         (MAX_LABEL, "8"),
         (FACTOR_LABEL, "50"),
-        (TYPE_LABEL, "cpu"),
+        (SCALE_TYPE_LABEL, "cpu"),
         (TARGET_LABEL, "500"),
         (PROPORTION_LABEL, "0.70"),
         (ZERO_LABEL, "1"),
@@ -88,8 +88,8 @@ fn refuses_what_a_label_cannot_be_and_names_it() {
         (SCALE_MIN_LABEL, "1.0"),
         (MAX_LABEL, "1000000000"),
         (FACTOR_LABEL, "101"),
-        (TYPE_LABEL, "RPS"),
-        (TYPE_LABEL, "custom"),
+        (SCALE_TYPE_LABEL, "RPS"),
+        (SCALE_TYPE_LABEL, "custom"),
         (TARGET_LABEL, "0"),
         (TARGET_LABEL, "0.0"),
         (PROPORTION_LABEL, "0"),
@@ -124,7 +124,7 @@ fn refuses_a_minimum_above_the_maximum() {
 
 #[test]
 fn a_long_value_is_told_short() {
-    let error = check(&[(TYPE_LABEL, &"é".repeat(1_000))], Runtime::Wasm).unwrap_err();
+    let error = check(&[(SCALE_TYPE_LABEL, &"é".repeat(1_000))], Runtime::Wasm).unwrap_err();
     assert_eq!(error.value.chars().count(), 81);
 }
 
@@ -159,14 +159,14 @@ fn goes_to_zero_only_when_asked_and_never_with_a_minimum() {
 
 #[test]
 fn a_slot_bears_one_invocation_where_the_target_is_not_said() {
-    let capacity = [(TYPE_LABEL, "capacity")];
+    let capacity = [(SCALE_TYPE_LABEL, "capacity")];
     assert_eq!(check(&capacity, Runtime::Wasm).unwrap().target, 1.0);
     assert_eq!(check(&capacity, Runtime::Container).unwrap().target, 50.0);
 }
 
 #[test]
 fn an_empty_value_is_none() {
-    assert_eq!(container(&[(MAX_LABEL, ""), (TYPE_LABEL, ""), (ZERO_LABEL, "")]), container(&[]));
+    assert_eq!(container(&[(MAX_LABEL, ""), (SCALE_TYPE_LABEL, ""), (ZERO_LABEL, "")]), container(&[]));
     assert_eq!(check(&[(MAX_LABEL, "")], Runtime::Wasm).unwrap().max, 16);
 }
 
@@ -177,7 +177,7 @@ proptest! {
         wasm: bool,
     ) {
         let names = [
-            SCALE_MIN_LABEL, MAX_LABEL, FACTOR_LABEL, TYPE_LABEL, TARGET_LABEL, PROPORTION_LABEL, ZERO_LABEL,
+            SCALE_MIN_LABEL, MAX_LABEL, FACTOR_LABEL, SCALE_TYPE_LABEL, TARGET_LABEL, PROPORTION_LABEL, ZERO_LABEL,
             ZERO_DURATION_LABEL, FREEZE_AFTER_LABEL, WEIGHT_LABEL,
         ];
         let labels = names.iter().zip(values).filter_map(|(name, value)| Some(((*name).to_owned(), value?))).collect();

@@ -59,7 +59,7 @@ fn what_is_unknown_is_told_and_does_not_fail_the_others() {
     gateway.deploy_with("steps", &guest::cat(), labels("1", "10", "20"));
     let mut document = posted("firing", "nobody");
     let alerts = document["alerts"].as_array_mut().unwrap();
-    for name in ["steps", "steps", "../etc"] {
+    for name in ["steps", "steps", "steps.openfaas-fn", "../etc"] {
         alerts.push(posted("firing", name)["alerts"][0].clone());
     }
     alerts.push(json!({"status": "firing", "labels": {"alertname": "GatewayDown"}}));

@@ -31,14 +31,15 @@ fn a_loaded_function_climbs_freezes_goes_to_zero_and_comes_back() {
     });
     assert!(served.failures.is_empty(), "{:?}", served.failures);
     until_desired(&gateway, &name, |replicas| replicas == 1);
-    wait::until("it is frozen", || gateway.describe(&name)["frozenReplicas"] == 1);
+    let actions =
+        |action: &str| gateway.metric(&format!("bramble_scaler_decisions_total{{action=\"{action}\"}}"));
+    // Counted, for it is frozen only for a while: then it goes.
+    wait::until("it was frozen", || actions("freeze") >= 1.0);
     until_desired(&gateway, &name, |replicas| replicas == 0);
     wait::until("its container is gone", || docker.containers(&name).is_empty());
     gateway.invoke(&name, "").expect(200);
     assert_eq!(desired(&gateway, &name), 1);
-    let actions =
-        |action: &str| gateway.metric(&format!("bramble_scaler_decisions_total{{action=\"{action}\"}}"));
-    assert!(actions("up") >= 1.0 && actions("freeze") >= 1.0 && actions("zero") >= 1.0);
+    assert!(actions("up") >= 1.0 && actions("zero") >= 1.0);
 }
 
 #[test]
@@ -74,7 +75,8 @@ pub(super) fn by_cpu() -> Value {
     })
 }
 
-fn cpu_seconds(gateway: &Gateway, name: &str) -> f64 {
+/// What its containers took, as the gateway tells it.
+pub(super) fn cpu_seconds(gateway: &Gateway, name: &str) -> f64 {
     gateway.metric(&format!("bramble_function_cpu_seconds_total{{function_name=\"{name}\"}}"))
 }
 

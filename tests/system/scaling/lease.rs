@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::{desired, follows, naps, quick, until_desired};
 use crate::containers::load::under_load;
+use crate::support::answer::Answer;
 use crate::support::{Gateway, Start, wait};
 
 /// `bramble scaler`. Dropping it kills it.
@@ -19,8 +20,13 @@ struct Scaler {
 
 impl Scaler {
     fn start(gateway: &Gateway) -> Self {
+        Self::start_with(gateway, &[])
+    }
+
+    fn start_with(gateway: &Gateway, flags: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut command = gateway.cli(&["scaler", "--scale-interval", "100ms", "--scale-down-window", "2s"]);
+        command.args(flags);
         let log = File::create(home.path().join("log")).unwrap();
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Self { child, home }
@@ -54,6 +60,26 @@ fn climbs(gateway: &Gateway) {
     until_desired(gateway, "naps", |replicas| replicas == 1);
 }
 
+/// That it is refused because of this leader.
+#[track_caller]
+fn leads(leader: &str, answer: &Answer) {
+    let error = &answer.json()["error"];
+    assert_eq!((answer.status.as_u16(), &error["code"]), (409, &json!("scaler_lease_held")));
+    assert_eq!(error["leader"], leader);
+}
+
+#[test]
+fn a_dry_run_beside_it_tells_and_leaves_the_lease_alone() {
+    let gateway = quick().start();
+    gateway.deploy_with("naps", &naps(), follows(1, 4));
+    let dry = Scaler::start_with(&gateway, &["--dry-run"]);
+    under_load(&gateway, "naps", 8, || {
+        dry.says("would scale");
+        until_desired(&gateway, "naps", |replicas| replicas == 4);
+    });
+    assert!(!dry.log().contains("stands by") && !gateway.log().contains("stands by"), "{}", dry.log());
+}
+
 #[test]
 fn a_second_scaler_stands_by_until_the_first_is_gone() {
     let gateway = Start::new().flag("--scaler", "off").start();
@@ -84,7 +110,7 @@ fn a_scaler_beside_the_gateways_own_stands_by() {
     scaler.says("the gateway's own scaler");
     climbs(&gateway);
     let change = json!({"holder": "me", "name": "naps", "action": "scale", "from": 1, "to": 4});
-    gateway.json("POST", "/system/scaler/changes", &change).refused(409, "scaler_lease_held", "own scaler");
+    leads("the gateway's own scaler", &gateway.json("POST", "/system/scaler/changes", &change));
 }
 
 #[test]
@@ -95,7 +121,10 @@ fn a_change_of_what_changed_meanwhile_is_not_made() {
         let document = json!({"holder": "me", "name": name, "action": "scale", "from": from, "to": to});
         gateway.json("POST", "/system/scaler/changes", &document).expect(202).json()["changed"].clone()
     };
-    gateway.json("PUT", "/system/scaler-lease", &json!({"holder": "me", "seconds": 60})).expect(200);
+    let early = json!({"holder": "me", "name": "naps", "action": "scale", "from": 1, "to": 3});
+    gateway.json("POST", "/system/scaler/changes", &early).refused(409, "scaler_lease_held", "nobody");
+    let granted = gateway.json("PUT", "/system/scaler-lease", &json!({"holder": "me", "seconds": 3600}));
+    assert_eq!(granted.expect(200).json()["seconds"], 300.0, "no more than there is");
     assert_eq!(change("naps", 1, 3), true);
     assert_eq!((change("naps", 1, 4), change("nobody", 1, 4)), (json!(false), json!(false)));
     assert_eq!(desired(&gateway, "naps"), 3);
@@ -104,7 +133,7 @@ fn a_change_of_what_changed_meanwhile_is_not_made() {
         gateway.json("PUT", "/system/scaler-lease", &document).expect(400);
     }
     let document = json!({"holder": "other", "seconds": 1});
-    gateway.json("PUT", "/system/scaler-lease", &document).refused(409, "scaler_lease_held", "me");
+    leads("me", &gateway.json("PUT", "/system/scaler-lease", &document));
 }
 
 #[test]

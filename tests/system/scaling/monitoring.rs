@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use crate::support::{Gateway, wait};
@@ -16,9 +17,21 @@ pub(super) struct Server {
     home: TempDir,
 }
 
-/// An address that is free now. These programs tell nobody what they got for port 0.
+/// What keeps addresses until they are used: others look for free ones too.
+static HELD: Mutex<Vec<TcpListener>> = Mutex::new(Vec::new());
+
+/// An address that is free, and held until a server starts there. These programs tell nobody what they got for
+/// port 0.
 pub(super) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    HELD.lock().push(listener);
+    address
+}
+
+/// Gives an address up, right before somebody else listens there.
+pub(super) fn release(address: SocketAddr) {
+    HELD.lock().retain(|listener| listener.local_addr().unwrap() != address);
 }
 
 /// A file of `deploy/`, with other words in some places, all of which must be there.
@@ -80,6 +93,7 @@ impl Server {
         command.current_dir(home.path()).stdin(Stdio::null());
         command.stdout(log.try_clone().unwrap()).stderr(log);
         let program = command.get_program().to_owned();
+        release(address);
         let child = command.spawn().unwrap_or_else(|error| {
             panic!("cannot run {program:?} ({error}): type `scripts/setup.sh test`, and put ~/.cache/bramble/tools/usr/bin on the path")
         });
