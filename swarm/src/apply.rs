@@ -47,19 +47,36 @@ impl Core {
         let _alone = function.writing.lock().await;
         // Boxed: what is sent to Docker is large, and nobody else should carry the room for it.
         Box::pin(self.write_service(function, &wanted, Image::Latest)).await?;
-        *function.wanted.lock() = wanted;
+        function.is_as(wanted);
         Ok(())
     }
 
-    /// Makes the service be what is wanted of the function already.
+    /// Makes the service be what is wanted of the function already. Nothing, when that was removed.
     ///
     /// # Errors
     /// As [`Self::apply`].
     pub(crate) async fn restore(&self, function: &Function) -> Result<(), ProviderError> {
         let _alone = function.writing.lock().await;
+        if !self.functions.get(&function.name).is_some_and(|known| std::ptr::eq(&**known, function)) {
+            return Ok(());
+        }
         // Now, as whoever wrote before may have changed it.
         let wanted = function.wanted.lock().clone();
-        Box::pin(self.write_service(function, &wanted, Image::AsItIs)).await
+        if !function.is_anew() {
+            return Box::pin(self.write_service(function, &wanted, Image::AsItIs)).await;
+        }
+        // It was asked for while Docker was away.
+        Box::pin(self.write_service(function, &wanted, Image::Latest)).await?;
+        function.made_anew(&wanted);
+        Ok(())
+    }
+
+    /// The image that a spec names, as it is now.
+    ///
+    /// # Errors
+    /// [`ProviderError::InvalidSpec`], [`ProviderError::Unavailable`].
+    pub(crate) async fn pin(&self, spec: &FunctionSpec) -> Result<Pinned, ProviderError> {
+        image::pin(&self.docker, image_named(spec)?, &self.auth).await
     }
 
     /// The caller is the service's only writer.
@@ -70,10 +87,7 @@ impl Core {
         choice: Image,
     ) -> Result<(), ProviderError> {
         let spec = &*wanted.spec;
-        let image = match &spec.code {
-            Code::Image(image) | Code::Hybrid { image, .. } => image,
-            Code::Module(_) => return Err(invalid("image", "is a wasm module, not an image".to_owned())),
-        };
+        image_named(spec)?;
         let found = match choice {
             Image::AsItIs => self.find(function).await?,
             Image::Latest => None,
@@ -89,13 +103,15 @@ impl Core {
                 function.trouble.rolled_back_somehow();
             }
             if is_same || was_refused {
+                self.begins(&function.name).await?;
                 return self.set_found_replicas(function, wanted.desired, Some(found)).await;
             }
         }
-        let Pinned { reference, credentials } = image::pin(&self.docker, image, &self.auth).await?;
+        let Pinned { reference, credentials } = self.pin(spec).await?;
         let parts = Parts { image: &reference, secrets: &secrets, network: self.network_name() };
         let next = service::service(spec, wanted.desired, &parts)?;
         let fingerprint = service::fingerprint(spec, &parts);
+        self.begins(&function.name).await?;
         let mut went_back = false;
         for _ in 0..MAX_TRIES {
             let done = match self.find(function).await? {
@@ -239,17 +255,18 @@ impl Core {
         let found = match self.find(function).await {
             Ok(found) => found,
             // Not ours, so not ours to remove.
-            Err(ProviderError::InvalidSpec { .. }) => return Ok(()),
+            Err(ProviderError::InvalidSpec { .. }) => None,
             Err(error) => return Err(error),
         };
-        if found.is_none() {
-            return Ok(());
+        if found.is_some() {
+            tracing::debug!(function = %name, "removing the service");
+            match self.docker.change(self.docker.client().delete_service(&function.service)).await {
+                Ok(()) | Err(DockerError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        tracing::debug!(function = %name, "removing the service");
-        match self.docker.change(self.docker.client().delete_service(&function.service)).await {
-            Ok(()) | Err(DockerError::NotFound(_)) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        self.ended(name).await;
+        Ok(())
     }
 
     /// Removes what a failed deployment may have left, once Docker answers, unless it was deployed anew.
@@ -360,7 +377,33 @@ impl Core {
     pub(crate) async fn reconcile(self: &Arc<Self>) {
         let functions: Vec<_> = self.functions.iter().map(|entry| Arc::clone(entry.value())).collect();
         for function in functions {
+            let anew = function.is_anew();
             self.heal(&function).await;
+            if anew && !function.is_anew() {
+                self.judge_update_later(&function);
+            }
+        }
+    }
+
+    /// Makes the service be what was asked for while Docker did not answer, or others changed it.
+    pub(crate) async fn make_wanted(self: Arc<Self>, function: Arc<Function>) {
+        for _ in 0..MAX_TRIES {
+            match self.restore(&function).await {
+                Ok(()) => {
+                    self.judge_update_later(&function);
+                    self.look_now();
+                    return;
+                }
+                Err(error) => {
+                    let fatal = self.unavailable().is_none();
+                    function.note(std::time::SystemTime::now(), &error.to_string(), fatal);
+                    // A new connection does it, and what is refused stays so.
+                    if !fatal || !matches!(error, ProviderError::Unavailable { .. }) {
+                        return;
+                    }
+                }
+            }
+            tokio::time::sleep(CLEAR_UP_LOOK).await;
         }
     }
 
@@ -370,6 +413,14 @@ impl Core {
             let fatal = self.unavailable().is_none();
             function.note(std::time::SystemTime::now(), &error.to_string(), fatal);
         }
+    }
+}
+
+/// The reference of the image that a function is to run.
+fn image_named(spec: &FunctionSpec) -> Result<&str, ProviderError> {
+    match &spec.code {
+        Code::Image(image) | Code::Hybrid { image, .. } => Ok(image),
+        Code::Module(_) => Err(invalid("image", "is a wasm module, not an image".to_owned())),
     }
 }
 

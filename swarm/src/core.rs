@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -23,6 +23,7 @@ use crate::docker::{Docker, DockerError};
 use crate::function::{Function, Started};
 use crate::image::RegistryAuth;
 use crate::network::{Network, SharedDoor};
+use crate::provider::Ledger;
 use crate::replica::{Phase, Replica};
 use crate::upstream::{Address, Dialer, Probe, Upstream};
 
@@ -48,6 +49,8 @@ pub(crate) struct Core {
     pub(crate) docker: Docker,
     pub(crate) auth: RegistryAuth,
     pub(crate) functions: DashMap<FunctionName, Arc<Function>>,
+    /// Not ours to keep: a task that ends a little later must not keep its store open.
+    pub(crate) ledger: OnceLock<Weak<dyn Ledger>>,
     pub(crate) agents: Agents,
     pub(crate) dialer: Dialer,
     pub(crate) door: SharedDoor,
@@ -107,6 +110,7 @@ impl Core {
             config,
             docker,
             functions: DashMap::new(),
+            ledger: OnceLock::new(),
             dialer: Dialer::default(),
             door: SharedDoor::default(),
             link: ArcSwap::from_pointee(Link::Unknown),

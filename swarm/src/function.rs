@@ -40,6 +40,8 @@ pub(crate) struct Function {
     /// Its service's name.
     pub(crate) service: String,
     pub(crate) wanted: Mutex<Wanted>,
+    /// Whether that was asked for while Docker was away, and is to be made as a deployment is. Written under `wanted`.
+    anew: AtomicBool,
     /// Held by whoever changes the service: one at a time.
     pub(crate) writing: tokio::sync::Mutex<()>,
     /// Invocations on replicas or waiting for one.
@@ -107,6 +109,7 @@ impl Function {
             name,
             service,
             wanted: Mutex::new(wanted),
+            anew: AtomicBool::new(false),
             writing: tokio::sync::Mutex::default(),
             inflight: AtomicU32::new(0),
             queued: AtomicU32::new(0),
@@ -118,6 +121,33 @@ impl Function {
             changed: Notify::new(),
             removed: AtomicBool::new(false),
         }
+    }
+
+    /// Asks for something that cannot be made now.
+    pub(crate) fn want_anew(&self, wanted: Wanted) {
+        let mut place = self.wanted.lock();
+        *place = wanted;
+        self.anew.store(true, Ordering::Release);
+    }
+
+    /// Whether what is wanted is to be made as a deployment is, and not as after a restart.
+    pub(crate) fn is_anew(&self) -> bool {
+        self.anew.load(Ordering::Acquire)
+    }
+
+    /// That was made; something else may be wanted by now.
+    pub(crate) fn made_anew(&self, made: &Wanted) {
+        let wanted = self.wanted.lock();
+        if Arc::ptr_eq(&wanted.spec, &made.spec) {
+            self.anew.store(false, Ordering::Release);
+        }
+    }
+
+    /// It was asked for and made.
+    pub(crate) fn is_as(&self, made: Wanted) {
+        let mut wanted = self.wanted.lock();
+        *wanted = made;
+        self.anew.store(false, Ordering::Release);
     }
 
     /// Its service was found, or made, and has this id.

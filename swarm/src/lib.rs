@@ -28,7 +28,7 @@ pub use agent::{AGENT_PORT, Agent, AgentConfig, AgentError, TokenError, serve_ag
 pub use config::SwarmConfig;
 pub use docker::{DockerHost, InvalidDockerHost, TlsFiles, init_swarm};
 pub use logs::ContainerLogs;
-pub use provider::{SwarmInfo, SwarmProvider};
+pub use provider::{Ledger, SwarmInfo, SwarmProvider};
 
 /// The label that makes a Swarm service ours; its value is the function's written name.
 pub const FUNCTION_LABEL: &str = "bramble.function";

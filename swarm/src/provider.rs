@@ -1,5 +1,7 @@
 //! The two traits over Docker Swarm.
 
+mod away;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -25,6 +27,8 @@ use crate::secret;
 use crate::service::service_name;
 use crate::upstream::{self, SendError};
 use crate::watch::watch;
+
+pub use away::Ledger;
 
 const LOST_BEFORE_ANSWER: &str = "the node of its replica was lost before it answered";
 const LOST_IN_ANSWER: &str = "the node of its replica was lost while it answered";
@@ -136,6 +140,12 @@ impl SwarmProvider {
         Some((function.counts(), function.queued.load(std::sync::atomic::Ordering::Relaxed)))
     }
 
+    /// Invocations on a function's replicas or waiting for one.
+    pub fn inflight(&self, name: &FunctionName) -> Option<u32> {
+        let function = self.core.functions.get(name)?;
+        Some(function.inflight.load(std::sync::atomic::Ordering::SeqCst))
+    }
+
     /// The CPU time of a function's containers, of each since it was first asked: it never goes back. None of a
     /// function whose label `com.openfaas.scale.type` is not `cpu`, and while that of a replica cannot be read.
     pub fn cpu_time(&self, name: &FunctionName) -> Option<Duration> {
@@ -201,7 +211,9 @@ impl Provider for SwarmProvider {
     }
 
     async fn remove(&self, name: &FunctionName) -> Result<(), ProviderError> {
-        self.core.available().await?;
+        if let Err(away) = self.core.available().await {
+            return if self.core.forget_unmade(name).await { Ok(()) } else { Err(away) };
+        }
         let Some((name, function)) = self.core.functions.remove(name) else { return Ok(()) };
         let removed = self.core.delete(&name, &function).await;
         if let Err(error) = removed {
