@@ -23,6 +23,12 @@ pub use record::StoredFunction;
 /// Name to JSON of [`StoredFunction`].
 const FUNCTIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("functions");
 
+/// Names of functions of which there may be a Swarm service.
+const SERVICES: TableDefinition<'_, &str, ()> = TableDefinition::new("services");
+
+/// The key in [`META`] that says that [`SERVICES`] is complete: a store of before has functions and no marks.
+const SERVICES_KEY: &str = "services";
+
 /// Facts about the store itself.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
@@ -129,6 +135,53 @@ impl Store {
         .await
     }
 
+    /// The functions of which there may be a Swarm service. Blocking.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read or holds what this version does not understand.
+    pub fn services(&self) -> Result<Vec<FunctionName>, StoreError> {
+        self.0.with(|database| {
+            let table = database.begin_read()?.open_table(SERVICES)?;
+            let mut names = Vec::new();
+            for entry in table.iter()? {
+                let (key, _) = entry?;
+                let name = FunctionName::parse(key.value());
+                names.push(name.map_err(|error| StoreError::damaged(format!("service: {error}")))?);
+            }
+            Ok(names)
+        })
+    }
+
+    /// Marks that there may be a Swarm service of a function, durably.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old state is then intact.
+    pub async fn put_service(&self, name: &FunctionName) -> Result<(), StoreError> {
+        let name = name.clone();
+        self.write(Keep::Durably, move |database, durability| {
+            let mut write = database.begin_write()?;
+            write.set_durability(durability)?;
+            write.open_table(SERVICES)?.insert(name.as_str(), ())?;
+            Ok(write.commit()?)
+        })
+        .await
+    }
+
+    /// Takes that mark away. Lazily: one that comes back does no harm.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old state is then intact.
+    pub async fn remove_service(&self, name: &FunctionName) -> Result<(), StoreError> {
+        let name = name.clone();
+        self.write(Keep::Lazily, move |database, durability| {
+            let mut write = database.begin_write()?;
+            write.set_durability(durability)?;
+            write.open_table(SERVICES)?.remove(name.as_str())?;
+            Ok(write.commit()?)
+        })
+        .await
+    }
+
     async fn write<F>(&self, keep: Keep, work: F) -> Result<(), StoreError>
     where
         F: FnOnce(&Database, Durability) -> Result<(), StoreError> + Send + 'static,
@@ -181,13 +234,23 @@ fn prepare(database: &Database) -> Result<(), StoreError> {
     let mut write = database.begin_write()?;
     write.set_durability(Durability::Immediate)?;
     {
-        write.open_table(FUNCTIONS)?;
+        let functions = write.open_table(FUNCTIONS)?;
+        let mut services = write.open_table(SERVICES)?;
         let mut meta = write.open_table(META)?;
         let found = meta.get(VERSION_KEY)?.map(|version| version.value());
         match found {
             None => drop(meta.insert(VERSION_KEY, VERSION)?),
             Some(VERSION) => {}
             Some(found) => return Err(StoreError::Version { found, known: VERSION }),
+        }
+        if meta.insert(SERVICES_KEY, 1)?.is_none() {
+            for entry in functions.iter()? {
+                let (key, value) = entry?;
+                let function = StoredFunction::decode(key.value(), value.value())?;
+                if function.spec.runtime().has_containers() {
+                    services.insert(key.value(), ())?;
+                }
+            }
         }
     }
     Ok(write.commit()?)

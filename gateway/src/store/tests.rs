@@ -30,6 +30,41 @@ async fn keeps_what_was_written_over_a_reopening() {
     assert_eq!(desired(&Store::open(dir.path()).unwrap()), [("b".to_owned(), 2)]);
 }
 
+#[tokio::test]
+async fn knows_of_which_functions_there_may_be_a_service() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.services().unwrap(), []);
+    let [kept, gone] = ["kept", "gone"].map(|name| FunctionName::parse(name).unwrap());
+    store.put_service(&kept).await.unwrap();
+    store.put_service(&gone).await.unwrap();
+    store.put_service(&kept).await.unwrap();
+    store.remove_service(&gone).await.unwrap();
+    drop(store);
+    assert_eq!(Store::open(dir.path()).unwrap().services().unwrap(), [kept]);
+}
+
+#[tokio::test]
+async fn a_store_from_before_that_was_kept_has_a_service_for_each_function_in_containers() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let mut boxed = stored("boxed", 1);
+    boxed.spec.code = Code::Image("me/boxed".to_owned());
+    store.put(&boxed, Keep::Durably).await.unwrap();
+    store.put(&stored("module", 1), Keep::Durably).await.unwrap();
+    drop(store);
+    let database = Builder::new().create(dir.path().join(Store::FILE)).unwrap();
+    let write = database.begin_write().unwrap();
+    write.delete_table(SERVICES).unwrap();
+    write.open_table(META).unwrap().remove(SERVICES_KEY).unwrap();
+    write.commit().unwrap();
+    drop(database);
+    for _ in 0..2 {
+        let services = Store::open(dir.path()).unwrap().services().unwrap();
+        assert_eq!(services, std::slice::from_ref(&boxed.spec.name));
+    }
+}
+
 /// The environment variable by which the test below runs itself as a child that is to be killed.
 const CHILD: &str = "BRAMBLE_TEST_STORE_CHILD";
 
