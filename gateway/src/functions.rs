@@ -13,6 +13,7 @@ mod observe;
 mod order;
 mod providers;
 mod rescale;
+mod services;
 mod write;
 
 use std::collections::HashMap;
@@ -34,6 +35,7 @@ pub use providers::Providers;
 
 use claims::Claims;
 use order::WriteOrder;
+use services::Services;
 
 /// All functions at one instant. Replaced as a whole, never changed in place.
 type Snapshot = ArcSwap<HashMap<FunctionName, Arc<Function>>>;
@@ -45,6 +47,7 @@ pub struct Functions(Arc<Inner>);
 struct Inner {
     snapshot: Arc<Snapshot>,
     store: Store,
+    services: Arc<Services>,
     providers: Providers,
     metrics: Metrics,
     hybrids: hybrid::Families,
@@ -104,9 +107,12 @@ impl Functions {
         let collector = collector::FunctionCollector::new(snapshot.clone(), providers.clone())?;
         metrics.registry().register(Box::new(collector))?;
         let hybrids = hybrid::Families::register(metrics.registry())?;
+        let services = Arc::new(Services::new(store.clone()));
+        providers.keep(&services);
         Ok(Self(Arc::new(Inner {
             snapshot,
             store,
+            services,
             providers,
             metrics: metrics.clone(),
             hybrids,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
 use bramble_provider::{FunctionSpec, Runtime, Settings};
@@ -37,14 +37,23 @@ pub struct Function {
     /// Why one half of a hybrid is missing.
     half_fault: Option<String>,
     hybrid: Option<Arc<Hybrid>>,
+    /// Invocations of this revision that did not end.
+    invocations: AtomicU32,
     live: Arc<Live>,
 }
 
 /// What outlives a redeploy: an old revision's invocations count in the same place as the new one's.
+///
+/// `desired` and `inflight` are in one order for all threads: an invocation counts itself and then looks for replicas,
+/// scaling to 0 does it the other way round, and one of the two has to see the other.
 struct Live {
     metrics: FunctionMetrics,
     desired: AtomicU32,
     inflight: AtomicU32,
+    /// What [`Function::begun`] leaves out of all invocations, or adds to those of a hybrid's containers: how many
+    /// there were when it became one of this kind. So it goes on where it was, whatever the function becomes.
+    left_out: AtomicU64,
+    added: AtomicU64,
     activation: Mutex<()>,
 }
 
@@ -60,6 +69,8 @@ impl Function {
             metrics,
             desired: AtomicU32::new(stored.desired),
             inflight: AtomicU32::new(0),
+            left_out: AtomicU64::new(0),
+            added: AtomicU64::new(0),
             activation: Mutex::new(()),
         };
         let hybrid = router(&stored.spec, None, hybrids);
@@ -74,6 +85,14 @@ impl Function {
         hybrids: &hybrid::Families,
     ) -> Self {
         self.set_desired(stored.desired);
+        match (self.hybrid.is_some(), stored.spec.runtime() == Runtime::Hybrid) {
+            (false, true) => self.live.added.store(self.begun(), Ordering::Relaxed),
+            (true, false) => {
+                let left_out = self.live.metrics.begun().saturating_sub(self.begun());
+                self.live.left_out.store(left_out, Ordering::Relaxed);
+            }
+            (false, false) | (true, true) => {}
+        }
         let hybrid = router(&stored.spec, Some(self), hybrids);
         Self::with(stored, settings, hybrid, self.live.clone())
     }
@@ -93,6 +112,7 @@ impl Function {
             fault: None,
             half_fault: None,
             hybrid,
+            invocations: AtomicU32::new(0),
             live,
         }
     }
@@ -135,16 +155,31 @@ impl Function {
 
     /// Replicas that are asked for, now.
     pub fn desired(&self) -> u32 {
-        self.live.desired.load(Ordering::Relaxed)
+        self.live.desired.load(Ordering::SeqCst)
     }
 
     pub(super) fn set_desired(&self, desired: u32) {
-        self.live.desired.store(desired, Ordering::Relaxed);
+        self.live.desired.store(desired, Ordering::SeqCst);
     }
 
     /// Invocations admitted and unfinished, over all revisions.
     pub fn inflight(&self) -> u32 {
-        self.live.inflight.load(Ordering::Relaxed)
+        self.live.inflight.load(Ordering::SeqCst)
+    }
+
+    /// The same of this revision alone.
+    pub(super) fn invocations(&self) -> u32 {
+        self.invocations.load(Ordering::Acquire)
+    }
+
+    /// Invocations that its replicas took, which are what is scaled: of a hybrid those in containers. Never falls.
+    pub(super) fn begun(&self) -> u64 {
+        match &self.hybrid {
+            None => self.live.metrics.begun().saturating_sub(self.live.left_out.load(Ordering::Relaxed)),
+            Some(hybrid) => {
+                self.live.added.load(Ordering::Relaxed) + hybrid.figures(hybrid::Half::Container).invocations
+            }
+        }
     }
 
     /// Its series.
@@ -154,7 +189,8 @@ impl Function {
 
     /// Counts an invocation as admitted, since now. The guard counts how it ended.
     pub fn admit(self: Arc<Self>) -> Inflight {
-        self.live.inflight.fetch_add(1, Ordering::Relaxed);
+        self.live.inflight.fetch_add(1, Ordering::SeqCst);
+        self.invocations.fetch_add(1, Ordering::Relaxed);
         self.live.metrics.started();
         Inflight { function: self, since: Instant::now(), code: None }
     }
@@ -220,7 +256,8 @@ impl Drop for Inflight {
         let gone = || StatusCode::from_u16(CLIENT_GONE).expect("499 is in the range of statuses");
         let live = &self.function.live;
         live.metrics.finished(self.code.unwrap_or_else(gone), self.since.elapsed());
-        live.inflight.fetch_sub(1, Ordering::Relaxed);
+        live.inflight.fetch_sub(1, Ordering::SeqCst);
+        self.function.invocations.fetch_sub(1, Ordering::Release);
     }
 }
 

@@ -14,7 +14,10 @@ mod series;
 mod spare;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU32,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -101,6 +104,12 @@ impl Hybrid {
         }
     }
 
+    /// As an invocation that a half took.
+    #[cfg(test)]
+    pub(super) fn taken(&self, half: Half) {
+        self.series.count(half, None);
+    }
+
     /// Takes its series away.
     pub(super) fn retire(&self) {
         self.series.retire();
@@ -117,6 +126,11 @@ impl Hybrid {
                 Half::Container => None,
             },
         }
+    }
+
+    /// Invocations handed to containers that have no response yet.
+    pub(super) fn sent(&self) -> u32 {
+        self.sent.load(SeqCst)
     }
 
     /// What is known now; `None` when the module could not be taken up.

@@ -51,7 +51,11 @@ impl Functions {
         let slots = self.0.providers.slots(runtime, name);
         let containers = self.0.providers.containers(runtime, name);
         let cpu_time = self.0.providers.cpu_time(runtime, name);
-        let queued = slots.map_or(0, |slots| slots.queued) + containers.map_or(0, |(_, queued)| queued);
+        let queued = match runtime {
+            Runtime::Wasm => slots.map_or(0, |slots| slots.queued),
+            // What waits for a slot of a hybrid's module waits for no container.
+            Runtime::Container | Runtime::Hybrid => containers.map_or(0, |(_, queued)| queued),
+        };
         let desired = function.desired();
         let replicas = match runtime {
             Runtime::Wasm => Replicas { desired, available: desired, frozen: 0 },
@@ -69,8 +73,8 @@ impl Functions {
                 memory_short,
             },
             counters: Counters {
-                started: function.metrics().begun(),
-                inflight: function.inflight(),
+                started: function.begun(),
+                inflight: self.0.on_replicas(function),
                 queued,
                 cpu_seconds: cpu_time.map(|time| time.as_secs_f64()),
             },

@@ -8,7 +8,7 @@ use bramble_provider::{
     Body, Code, Digest, FunctionName, FunctionSpec, FunctionStatus, Invocation, LogLine, LogQuery, LogStream,
     Provider, ProviderError, Replicas, Runtime, Scale,
 };
-use bramble_swarm::{ContainerLogs, SwarmProvider};
+use bramble_swarm::{ContainerLogs, Ledger, SwarmProvider};
 
 use super::hybrid::BothLogs;
 use crate::error::causes;
@@ -65,7 +65,13 @@ impl Providers {
             Code::Image(_) => self.containers.check(spec).await,
             Code::Hybrid { module, .. } => {
                 self.wasm.module(*module).await?;
-                match self.containers.check(&spec.image_half()).await {
+                let image = spec.image_half();
+                let checked = async {
+                    self.containers.check(&image).await?;
+                    // The module is deployed first, and would serve for as long as a registry is asked in vain.
+                    self.containers.check_image(&image).await
+                };
+                match checked.await {
                     Err(ProviderError::Unavailable { .. }) => Ok(()),
                     checked => checked,
                 }
@@ -73,9 +79,15 @@ impl Providers {
         }
     }
 
+    /// Has remembered of which functions there may be a service. Called once.
+    pub(super) fn keep(&self, services: &Arc<impl Ledger>) {
+        self.containers.keep(services);
+    }
+
     /// Refuses to leave a runtime that cannot be told of it: a service would stay behind.
     pub(super) async fn check_leaving(&self, was: &FunctionSpec, now: Runtime) -> Result<(), ProviderError> {
-        if !was.runtime().has_containers() || now.has_containers() {
+        let leaves = was.runtime().has_containers() && !now.has_containers();
+        if !leaves || !self.containers.may_have_service(&was.name) {
             return Ok(());
         }
         match self.containers.check(&was.image_half()).await {
@@ -131,8 +143,7 @@ impl Providers {
         if is_known {
             return Ok(());
         }
-        // What is taken up in this way is made as soon as there is a connection.
-        self.containers.restore(vec![(image, desired)]).pop().map_or(Ok(()), |(_, refusal)| Err(refusal))
+        self.containers.want(image, desired)
     }
 
     /// Takes a function away that is now something else, or nothing at all.
@@ -155,6 +166,16 @@ impl Providers {
             self.wasm.remove(name).await?;
         }
         Ok(())
+    }
+
+    /// Takes the containers of a function away that has none any more, as soon as that can be done.
+    pub(super) fn leave_later(&self, name: &FunctionName) {
+        self.containers.remove_later(name);
+    }
+
+    /// The same after a restart, for what may have been left by then.
+    pub(super) fn clear_up(&self, name: &FunctionName) {
+        self.containers.clear_up(name);
     }
 
     pub(super) async fn remove_module(&self, module: Digest) -> Result<(), ProviderError> {
@@ -269,10 +290,7 @@ impl Providers {
             Runtime::Container => self.containers.logs(name, query).await.map(Logs::Container),
             Runtime::Hybrid => {
                 let wasm = self.wasm.logs(name, query.clone()).await;
-                match (wasm, self.containers.logs(name, query).await) {
-                    (Err(error), Err(_)) => Err(error),
-                    (wasm, containers) => Ok(Logs::Hybrid(BothLogs::new(wasm.ok(), containers.ok()))),
-                }
+                both_logs(name, wasm, self.containers.logs(name, query).await)
             }
         }
     }
@@ -293,6 +311,11 @@ impl Providers {
         }
     }
 
+    /// Invocations on the containers of a function or waiting for one.
+    pub(super) fn in_containers(&self, name: &FunctionName) -> u32 {
+        self.containers.inflight(name).unwrap_or_default()
+    }
+
     /// The replicas of a function in containers, and how many invocations wait for one.
     pub(super) fn containers(&self, runtime: Runtime, name: &FunctionName) -> Option<(Replicas, u32)> {
         match runtime {
@@ -300,6 +323,26 @@ impl Providers {
             Runtime::Wasm => None,
         }
     }
+}
+
+/// The log of a function of two halves, of which one may have none at the moment.
+fn both_logs(
+    name: &FunctionName,
+    wasm: Result<HostLogs, ProviderError>,
+    containers: Result<ContainerLogs, ProviderError>,
+) -> Result<Logs, ProviderError> {
+    if let (Err(of_wasm), Err(of_containers)) = (wasm.as_ref(), containers.as_ref()) {
+        // A half that was not taken up is unknown to its provider; the function is not.
+        let tells_more = !matches!(of_containers, ProviderError::UnknownFunction(_));
+        let is_unknown = matches!(of_wasm, ProviderError::UnknownFunction(_));
+        return if is_unknown && tells_more { containers.map(Logs::Container) } else { wasm.map(Logs::Wasm) };
+    }
+    let dropped = |half: Runtime, error: &ProviderError| {
+        tracing::info!(function = %name, runtime = half.as_str(), error = causes(error), "the log of one runtime is missing");
+    };
+    let wasm = wasm.inspect_err(|error| dropped(Runtime::Wasm, error)).ok();
+    let containers = containers.inspect_err(|error| dropped(Runtime::Container, error)).ok();
+    Ok(Logs::Hybrid(BothLogs::new(wasm, containers)))
 }
 
 /// The status of a function of two halves, of which one may be missing. Its replicas are its containers.

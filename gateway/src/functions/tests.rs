@@ -9,6 +9,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::store::small_disk::SmallDisk;
 
+mod hybrids;
+
 struct Fixture {
     functions: Functions,
     wasm: Arc<WasmProvider>,
@@ -17,9 +19,10 @@ struct Fixture {
     _dir: TempDir,
 }
 
-/// Containers are not asked for here.
+/// There is no Docker.
 fn providers(wasm: &Arc<WasmProvider>, dir: &std::path::Path) -> Providers {
-    let config = bramble_swarm::SwarmConfig::in_dir(dir);
+    let mut config = bramble_swarm::SwarmConfig::in_dir(dir);
+    config.docker_host = "unix:///nonexistent/docker.sock".parse().unwrap();
     let containers = bramble_swarm::SwarmProvider::open(config, wasm.cold_starts()).unwrap();
     Providers::new(wasm.clone(), Arc::new(containers))
 }

@@ -60,7 +60,11 @@ impl Inner {
         if let Some(function) = current.as_ref().filter(|function| function.runtime != now) {
             function.retire_hybrid();
             unused(function).await;
-            self.providers.leave(function.runtime, Some(now), &name).await?;
+            if let Err(error) = self.providers.leave(function.runtime, Some(now), &name).await {
+                // What was asked for is done and visible.
+                tracing::warn!(function = %name, error = causes(&error), "its containers go later");
+                self.providers.leave_later(&name);
+            }
         }
         Ok(match current {
             None => Deployed::Created,
@@ -136,6 +140,11 @@ impl Inner {
     /// Reads the store and fills the registry. Blocking.
     pub(super) fn restore(&self) -> Result<Restored, StoreError> {
         let stored = self.store.load()?;
+        let mut left = self.services.load()?;
+        for function in stored.iter().filter(|function| function.spec.runtime().has_containers()) {
+            left.remove(&function.spec.name);
+        }
+        left.iter().for_each(|name| self.providers.clear_up(name));
         let specs = stored.iter().map(|function| (function.spec.clone(), self.amounts(function.desired)));
         let mut faults = HashMap::<_, Vec<_>>::new();
         for (name, fault) in self.providers.restore(specs.collect()) {
@@ -262,10 +271,14 @@ impl Change {
 
 /// Waits until no invocation is left that may yet ask for what an old revision runs on, but for
 /// [`LEAVE_AFTER`] at most: those that began finish without its half being deployed.
-async fn unused(old: &Arc<Function>) {
+pub(super) async fn unused(old: &Function) {
     let end = Instant::now() + LEAVE_AFTER;
-    while Arc::strong_count(old) > 1 && Instant::now() < end {
+    loop {
+        // Once in any case: one that has found the revision may be about to be counted.
         tokio::time::sleep(LEAVE_LOOK).await;
+        if old.invocations() == 0 || Instant::now() >= end {
+            return;
+        }
     }
 }
 

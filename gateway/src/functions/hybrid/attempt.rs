@@ -1,6 +1,6 @@
 //! One try of an invocation on one half, and what a refusal means.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Instant;
 
 use bramble_provider::{Body, ProviderError};
@@ -31,7 +31,8 @@ enum End {
 impl<'h> Attempt<'h> {
     pub(super) fn begin(hybrid: &'h Hybrid, half: Half) -> Self {
         if half == Half::Container {
-            hybrid.sent.fetch_add(1, Relaxed);
+            // Before it looks for a container, in one order with scaling to 0.
+            hybrid.sent.fetch_add(1, SeqCst);
         }
         Self { hybrid, half, since: Instant::now(), end: End::Open }
     }
