@@ -3,6 +3,8 @@
 //! In: the three policies, exploration and its bounds. Out: measuring (`estimate`), doing it (`hybrid`).
 //! The property that must hold: containers are chosen only if there is one that is available.
 
+use std::time::Duration;
+
 use bramble_provider::HybridPolicy;
 
 use super::estimate::{Known, STALE};
@@ -17,6 +19,11 @@ const LEARNING: f64 = 0.25;
 const BUDGET: f64 = 0.05;
 /// Most invocations that explore once both halves are known.
 const MOST: f64 = 0.02;
+/// A start is worth it unless containers took so many times what the module would: it costs half a second of
+/// the processor, and memory from then on. More than once, as the first answers of a container are slow ones.
+const NOT_WORTH: f64 = 2.0;
+/// After so long nobody knows what containers would take now.
+const FORGOTTEN: Duration = Duration::from_secs(3_600);
 
 /// One half of a hybrid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +81,8 @@ pub(super) struct Picture {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Decision {
     pub(super) half: Half,
-    /// Whether the containers, of which none is asked for, are wanted back.
+    /// Whether the containers, of which none is asked for, are wanted back: not where the module is known to be
+    /// the better half, for nobody would use them.
     pub(super) wake: bool,
 }
 
@@ -92,7 +100,7 @@ pub(super) fn decide(picture: &Picture) -> Decision {
         }
         HybridPolicy::Fastest => {
             let half = if can { fastest(pool, containers, *dice) } else { Half::Wasm };
-            Decision { half, wake: absent }
+            Decision { half, wake: absent && is_worth_starting(pool, containers) }
         }
     }
 }
@@ -122,21 +130,15 @@ impl Runner {
     }
 }
 
+/// Whether a container, if there were one, might be chosen.
+fn is_worth_starting(pool: &Pool, containers: &Containers) -> bool {
+    let (Some(wasm), Some(container)) = (pool.time, containers.time) else { return true };
+    let is_known = container.samples >= ENOUGH && container.age < FORGOTTEN;
+    pool.is_full() || !is_known || container.seconds < NOT_WORTH * pool.runner().cost(wasm)
+}
+
 fn fastest(pool: &Pool, containers: &Containers, dice: f64) -> Half {
-    let wasm = Runner {
-        half: Half::Wasm,
-        ahead: pool.busy.saturating_add(pool.queued),
-        width: pool.slots,
-        time: pool.time,
-        asleep: false,
-    };
-    let container = Runner {
-        half: Half::Container,
-        ahead: containers.inflight,
-        width: containers.available.saturating_mul(PER_CONTAINER),
-        time: containers.time,
-        asleep: containers.frozen >= containers.available,
-    };
+    let (wasm, container) = (pool.runner(), containers.runner());
     let (wasm_time, container_time) = match (wasm.time, container.time) {
         (Some(wasm), Some(container)) => (wasm, container),
         // One at a time, to know; the wasm half first, which is there at once.
@@ -168,9 +170,31 @@ fn explores(other: &Runner, time: Known, ratio: f64, dice: f64) -> bool {
 }
 
 impl Pool {
+    fn runner(&self) -> Runner {
+        Runner {
+            half: Half::Wasm,
+            ahead: self.busy.saturating_add(self.queued),
+            width: self.slots,
+            time: self.time,
+            asleep: false,
+        }
+    }
+
     /// Whether an invocation would have to wait.
     fn is_full(&self) -> bool {
         self.queued > 0 || self.busy >= self.slots
+    }
+}
+
+impl Containers {
+    fn runner(&self) -> Runner {
+        Runner {
+            half: Half::Container,
+            ahead: self.inflight,
+            width: self.available.saturating_mul(PER_CONTAINER),
+            time: self.time,
+            asleep: self.frozen >= self.available,
+        }
     }
 }
 

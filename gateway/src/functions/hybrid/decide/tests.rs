@@ -54,7 +54,7 @@ fn wasm_answers_while_there_is_no_container() {
 #[test]
 fn containers_that_nobody_asks_for_are_woken_when_the_policy_wants_them() {
     let mut now = picture(HybridPolicy::Bridge);
-    now.containers = Containers { desired: 0, available: 0, ..now.containers };
+    now.containers = Containers { desired: 0, available: 0, time: known(0.0005), ..now.containers };
     assert!(decide(&now).wake);
     now.policy = HybridPolicy::Fastest;
     assert!(decide(&now).wake);
@@ -65,6 +65,32 @@ fn containers_that_nobody_asks_for_are_woken_when_the_policy_wants_them() {
     for policy in POLICIES {
         assert!(!decide(&picture(policy)).wake);
     }
+}
+
+#[test]
+fn the_fastest_does_not_wake_containers_that_it_would_not_use() {
+    let mut now = picture(HybridPolicy::Fastest);
+    now.containers = Containers { desired: 0, available: 0, time: known(0.01), ..now.containers };
+    assert_eq!(decide(&now), Decision { half: Half::Wasm, wake: false });
+    let wakes = |what: &str, change: fn(&mut Picture)| {
+        let mut now = now;
+        change(&mut now);
+        assert!(decide(&now).wake, "{what}: {now:?}");
+    };
+    wakes("a module that is slow", |now| now.pool.time = known(0.02));
+    wakes("a module that is hardly quicker", |now| now.pool.time = known(0.006));
+    wakes("a queue", |now| now.pool = Pool { busy: 16, queued: 200, time: known(0.001), ..now.pool });
+    wakes("a pool without a slot", |now| now.pool.busy = 16);
+    wakes("a module that nobody measured", |now| now.pool.time = None);
+    wakes("containers that nobody measured", |now| now.containers.time = None);
+    wakes("containers that are hardly known", |now| {
+        now.containers.time = Some(Known { samples: ENOUGH - 1, ..known(0.01).unwrap() });
+    });
+    wakes("containers of long ago", |now| {
+        now.containers.time = Some(Known { age: FORGOTTEN, ..known(0.01).unwrap() });
+    });
+    // The other policies have their own reasons.
+    wakes("a bridge", |now| now.policy = HybridPolicy::Bridge);
 }
 
 #[test]
