@@ -25,14 +25,14 @@ use crate::idle::mebibytes;
 use crate::report::Report;
 use crate::stats::{Spread, ratio, whole};
 use crate::table::Table;
-use docker::Docker;
-use stage::Stage;
 use warm::Mode;
 
+pub(crate) use docker::Docker;
+pub(crate) use stage::Stage;
 pub(crate) use upstream::Upstream;
 
 /// A function that starts a process for each request.
-const ECHOIT: &str = "bramble/echoit:latest";
+pub(crate) const ECHOIT: &str = "bramble/echoit:latest";
 /// A function with a server.
 const CONFORM: &str = "bramble/conform:latest";
 

@@ -12,6 +12,7 @@ mod containers;
 mod contest;
 mod gateway;
 mod guests;
+mod hybrid;
 mod idle;
 mod invoke;
 mod load;
@@ -51,6 +52,7 @@ enum Command {
     Idle(idle::Idle),
     Many(many::Many),
     Containers(containers::Containers),
+    Hybrid(hybrid::Hybrid),
     Scale(Box<scale::Scale>),
     All(all::All),
     #[command(hide = true)]
@@ -69,6 +71,7 @@ fn main() -> Result<()> {
         Command::Idle(bench) => bench.report()?,
         Command::Many(bench) => bench.report()?,
         Command::Containers(bench) => bench.report()?,
+        Command::Hybrid(bench) => bench.report()?,
         Command::Scale(bench) => bench.report()?,
         Command::All(bench) => bench.report()?,
         Command::Serve(serve) => return serve.run(),

@@ -28,10 +28,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A gateway on a Docker, and what it was given to run. Dropping it removes all of it.
 #[derive(Debug)]
-pub(super) struct Stage {
-    pub(super) docker: Docker,
+pub(crate) struct Stage {
+    pub(crate) docker: Docker,
     gateway: Option<GatewayProcess>,
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     pub(super) gateway_pid: u32,
     services: RefCell<Vec<String>>,
     _dir: TempDir,
@@ -42,7 +42,7 @@ impl Stage {
     ///
     /// # Errors
     /// When it does not start or finds none.
-    pub(super) fn set(docker: Docker, program: &Path) -> Result<Self> {
+    pub(crate) fn set(docker: Docker, program: &Path) -> Result<Self> {
         let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
         let flags = [format!("--docker-host={}", docker.host())];
         let gateway = GatewayProcess::start_with(program, dir.path(), &flags)?;
@@ -58,12 +58,12 @@ impl Stage {
     }
 
     /// A connection to the gateway.
-    pub(super) fn api(&self) -> Result<Api> {
+    pub(crate) fn api(&self) -> Result<Api> {
         Api::connect(self.address)
     }
 
     /// A name that nothing else has; a service of this name is removed in the end.
-    pub(super) fn name(&self, name: &str) -> String {
+    pub(crate) fn name(&self, name: &str) -> String {
         let name = format!("bench-{name}-{}", std::process::id());
         self.services.borrow_mut().push(name.clone());
         name
@@ -73,7 +73,7 @@ impl Stage {
     ///
     /// # Errors
     /// When the gateway refuses it, or it does not.
-    pub(super) fn deploy(&self, name: &str, image: &str, env: &Value) -> Result<String> {
+    pub(crate) fn deploy(&self, name: &str, image: &str, env: &Value) -> Result<String> {
         let name = self.name(name);
         let mut api = self.api()?;
         let document = json!({ "service": name, "image": image, "envVars": env });

@@ -1,0 +1,82 @@
+//! What hybrids are to be, and whether they were.
+
+use super::Run;
+use super::contender::Contender;
+use crate::stats::{ratio, time};
+use crate::table::Table;
+
+/// The first request while no container is there, where the program itself takes no time.
+const FIRST_NS: f64 = 2e6;
+/// How far it is to be below a container's own start.
+const BELOW_COLD: f64 = 0.99;
+/// Mean response to that of one runtime alone.
+const MEAN_RATIO: f64 = 1.0;
+
+/// The claims, each marked.
+pub(super) fn table(runs: &[Run]) -> Table {
+    let mut table = Table::new("Claims", ["what", "claim", "measured", "held"]);
+    for run in runs {
+        for row in first(run).into_iter().chain(means(run)) {
+            let verdict = if row.held { "yes" } else { "NO" };
+            table.row([row.what, row.claim, row.measured, verdict.to_owned()]);
+        }
+    }
+    table
+}
+
+struct Row {
+    what: String,
+    claim: String,
+    measured: String,
+    held: bool,
+}
+
+/// The first request of a session, by the policy that is for it.
+fn first(run: &Run) -> Vec<Row> {
+    let of = |contender| run.of(contender).map(|figures| figures.first_ns.median);
+    let (Some(ours), Some(wasm), Some(cold)) =
+        (of(Contender::Bridge), of(Contender::Wasm), of(Contender::Container))
+    else {
+        return Vec::new();
+    };
+    let what = format!("{}, bridge, first after idle, p50", run.program.text());
+    if !run.program.is_light() {
+        // What the module takes is not the router's.
+        return vec![Row {
+            what: format!("{what}, more than wasm alone"),
+            claim: format!("<= {}", time(FIRST_NS)),
+            measured: format!("{} of {}; containers {}", time(ours - wasm), time(ours), time(cold)),
+            held: ours - wasm <= FIRST_NS,
+        }];
+    }
+    let below = 1.0 - ours / cold;
+    let absolute = Row {
+        what: what.clone(),
+        claim: format!("<= {}", time(FIRST_NS)),
+        measured: time(ours),
+        held: ours <= FIRST_NS,
+    };
+    let below_cold = Row {
+        what: format!("{what}, below a container's start"),
+        claim: format!(">= {:.0}%", 100.0 * BELOW_COLD),
+        measured: format!("{:.2}% of {}", 100.0 * below, time(cold)),
+        held: below >= BELOW_COLD,
+    };
+    vec![absolute, below_cold]
+}
+
+/// Mean responses.
+fn means(run: &Run) -> Vec<Row> {
+    let alone = [(Contender::Wasm, "wasm alone"), (Contender::Container, "containers alone")];
+    let row = |hybrid: &super::Figures, other, text| {
+        let against = hybrid.against(run.of(other)?);
+        Some(Row {
+            what: format!("{}, {}, mean response to {text}", run.program.text(), hybrid.contender.text()),
+            claim: format!("<= {}", ratio(MEAN_RATIO)),
+            measured: format!("{} ({:+.1}%)", ratio(against.all), 100.0 * (against.all - 1.0)),
+            held: against.all <= MEAN_RATIO,
+        })
+    };
+    let rows = run.hybrids().flat_map(|hybrid| alone.map(|(other, text)| row(hybrid, other, text)));
+    rows.flatten().collect()
+}
