@@ -153,6 +153,8 @@ pub fn stabilise(
     now: Duration,
 ) -> Decision {
     history.turn(tuning, state.desired, now);
+    let waits = matches!(proposal.change, Change::Follow { exact, .. } if exact > 0);
+    let stands = history.queue_stands(waits, now);
     let (wanted, hold) = match proposal.change {
         Change::Keep => {
             history.record(tuning, now, state.desired);
@@ -172,7 +174,7 @@ pub fn stabilise(
         }
         Change::Follow { need, replicas, exact } => {
             let current = state.desired.clamp(policy.floor(), policy.max);
-            let demand = Demand { need, replicas, exact };
+            let demand = Demand { need, replicas, exact: if stands { exact } else { 0 } };
             let (replicas, hold) = follow(policy, tuning, history, demand, current, now);
             first(replicas, hold, state)
         }
@@ -199,7 +201,7 @@ fn done(
     Decision { replicas, action, reason: proposal.reason, hold, needed }
 }
 
-/// The fields of [`Change::Follow`].
+/// The fields of [`Change::Follow`]; `exact` only of a queue that stands.
 struct Demand {
     need: f64,
     replicas: u32,

@@ -1,4 +1,4 @@
-//! What is remembered of one function: 152 bytes, whatever happens.
+//! What is remembered of one function: 168 bytes, whatever happens.
 
 use std::time::Duration;
 
@@ -6,6 +6,10 @@ use super::{Pace, Tuning};
 
 /// Parts that the down-window is remembered in; the newest is being filled.
 const PARTS: usize = 17;
+
+/// How long invocations wait at every look until a tolerance no longer keeps them waiting: a look at a single moment
+/// may see a few wait by chance, and one through a Prometheus sees that moment for a whole scrape.
+const STANDING: Duration = Duration::from_secs(10);
 
 /// What was proposed for one function lately. Made with [`Default`], dropped with the function.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +22,8 @@ pub struct History {
     last: Option<(u32, u32)>,
     up: Period,
     down: Period,
+    /// Since when invocations wait, at every tick.
+    waiting: Option<Duration>,
 }
 
 /// A stretch of time, and where replicas were when it began.
@@ -53,6 +59,12 @@ impl History {
         self.newest = part;
         let peak = &mut self.peaks[index(part)];
         *peak = replicas.max(*peak);
+    }
+
+    /// Takes note of whether invocations wait now, and answers whether they have for long enough to be no accident.
+    pub(super) fn queue_stands(&mut self, waits: bool, now: Duration) -> bool {
+        self.waiting = waits.then(|| self.waiting.unwrap_or(now));
+        self.waiting.is_some_and(|since| now.saturating_sub(since) >= STANDING)
     }
 
     /// The most that was proposed in the window, and up to a sixteenth of it longer.
