@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bollard::query_parameters::StatsOptionsBuilder;
 use bramble_provider::FunctionName;
+use bramble_provider::spec::SCALE_TYPE_LABEL;
 use dashmap::DashMap;
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
@@ -24,9 +25,7 @@ use crate::function::Function;
 use crate::replica::Phase;
 use meter::{Meter, Round};
 
-/// The label that names what a function is scaled by, on its containers too.
-pub(crate) const SCALE_TYPE_LABEL: &str = "com.openfaas.scale.type";
-/// Its value for those that are metered.
+/// The value of [`SCALE_TYPE_LABEL`] for those that are metered. Containers have it too.
 pub(crate) const SCALED_BY_CPU: &str = "cpu";
 
 /// Between two readings of a container.

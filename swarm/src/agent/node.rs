@@ -9,13 +9,14 @@ use bollard::models::EventMessage;
 use bollard::query_parameters::{
     EventsOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
 };
+use bramble_provider::spec::SCALE_TYPE_LABEL;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::broadcast;
 
 use super::protocol::{CpuTimes, Event};
 use crate::FUNCTION_LABEL;
-use crate::cpu::{Readings, SCALE_TYPE_LABEL, SCALED_BY_CPU};
+use crate::cpu::{Readings, SCALED_BY_CPU};
 use crate::docker::{Docker, DockerError};
 
 /// Events that a slow listener may be behind; then its stream ends, and it asks anew.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{CreateContainerOptions, RemoveContainerOptionsBuilder};
+use bramble_provider::spec::SCALE_TYPE_LABEL;
 use bramble_provider::{Body, Code, FunctionName, FunctionSpec};
 use futures_util::FutureExt;
 use http::header::AUTHORIZATION;
@@ -23,7 +24,7 @@ use super::client::RemoteAgent;
 use super::protocol::Event;
 use super::*;
 use crate::core::{Core, Link, Up};
-use crate::cpu::{SCALE_TYPE_LABEL, SCALED_BY_CPU};
+use crate::cpu::SCALED_BY_CPU;
 use crate::docker::{Docker, DockerError};
 use crate::function::{Function, Started, Wanted};
 use crate::network::Network;
