@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use serde_json::{Value, json};
 
 use super::{CONTAINER, WASM, document, half, module, taken, with};
+use crate::containers::load::update_ended;
 use crate::support::docker::{CONFORM, Docker};
 use crate::support::{Gateway, Start, guest, wait};
 
@@ -87,6 +88,62 @@ fn a_restart_restores_both_halves() {
         Start::new().data_dir(data).flag("--docker-host", "unix:///nonexistent/docker.sock").start();
     gateway.invoke(&name, "").says(200, WASM);
     assert!(half(&gateway, &name, "container")["reason"].as_str().unwrap().contains("Docker"));
+    let remove = json!({"functionName": name});
+    gateway.json("DELETE", "/system/functions", &remove).refused(503, "unavailable", "Docker");
+}
+
+#[test]
+fn a_hybrid_that_never_had_containers_goes_without_docker() {
+    let start = Start::new().flag("--docker-host", "unix:///nonexistent/docker.sock");
+    let gateway = start.start();
+    for name in ["removed", "wasm-now"] {
+        gateway.hybrid(name, "bridge", json!({}));
+    }
+    let gateway = gateway.kill().start();
+    gateway.invoke("removed", "").says(200, WASM);
+    gateway.remove("removed");
+    gateway.create_over("wasm-now", &gateway.upload(&module())).expect(202);
+    assert_eq!(gateway.describe("wasm-now").get("runtimes"), None);
+    gateway.remove("wasm-now");
+    assert_eq!(gateway.names(), [] as [&str; 0]);
+}
+
+#[test]
+fn what_is_corrected_while_docker_is_away_is_made_when_it_is_back() {
+    let docker = Docker::shared();
+    let name = docker.name("hybrid-corrected");
+    let home = tempfile::tempdir().unwrap();
+    let socket = home.path().join("docker.sock");
+    let connect = || symlink(docker.host().trim_start_matches("unix://"), &socket).unwrap();
+    connect();
+    let gateway = Start::new()
+        .flag("--scaler", "off")
+        .flag("--docker-host", &format!("unix://{}", socket.display()))
+        .start();
+    gateway.connected();
+    gateway.hybrid(&name, "bridge", json!({}));
+    gateway.has_replicas(&name, 1);
+    let digest = gateway.upload(&module());
+    let put = |more: Value| {
+        let document = with(document(&name, &digest, "bridge"), more);
+        gateway.json("PUT", "/system/functions", &document).expect(202);
+    };
+    put(json!({"envVars": {"conform": "exit"}}));
+    assert_eq!(update_ended(&docker, &name), "rollback_completed");
+    wait::until("it is told", || {
+        gateway.describe(&name)["reason"].as_str().unwrap_or_default().contains("rolled back")
+    });
+
+    fs::remove_file(&socket).unwrap();
+    wait::until("it is known", || gateway.containers()["available"] == false);
+    put(json!({"envProcess": "/conform word corrected"}));
+    connect();
+    wait::until("what was asked for answers", || {
+        gateway.invoke(&name, "").expect(200).text() == "corrected\n"
+    });
+    wait::until("nothing is wrong", || gateway.describe(&name).get("reason").is_none());
+    gateway.remove(&name);
+    assert!(!docker.has_service(&name));
 }
 
 #[test]
@@ -278,4 +335,8 @@ fn the_command_line_deploys_a_hybrid() {
     assert!(text == WASM || text == CONTAINER, "{text:?}");
     wait::until("a container answers", || gateway.invoke(&name, "").text() == CONTAINER);
     assert!(taken(&gateway, &name, "wasm") + taken(&gateway, &name, "container") >= 2.0);
+    let told = String::from_utf8(gateway.cli(&["describe", &name]).output().unwrap().stdout).unwrap();
+    for half in ["container: replicas 1 available of 1, ", "wasm: slots 16 available of 16, "] {
+        assert!(told.contains(half), "{half:?} is not in\n{told}");
+    }
 }

@@ -32,11 +32,15 @@ fn a_bridge_answers_by_wasm_until_a_container_is_there() {
     let gateway = docker.gateway();
     // Late, so that there is none for some time.
     gateway.hybrid(&name, "bridge", json!({"envVars": {"conform_delay_ms": "1500"}}));
-    for _ in 0..20 {
-        gateway.invoke(&name, "").says(200, WASM);
-    }
-    assert_eq!(gateway.describe(&name).get("availableReplicas"), None, "this was before any was ready");
-    wait::until("a container answers", || gateway.invoke(&name, "").expect(200).text() == CONTAINER);
+    let mut by_wasm = 0;
+    wait::until("a container answers", || match gateway.invoke(&name, "").expect(200).text() {
+        text if text == WASM => {
+            by_wasm += 1;
+            false
+        }
+        text => text == CONTAINER,
+    });
+    assert!(by_wasm > 0, "the module was there at once");
     assert_eq!(answers(&gateway, &name, 50), vec![CONTAINER; 50]);
 
     let told = gateway.describe(&name);
@@ -44,7 +48,7 @@ fn a_bridge_answers_by_wasm_until_a_container_is_there() {
     let (wasm, container) = (&told["runtimes"]["wasm"], &told["runtimes"]["container"]);
     assert_eq!((&wasm["replicas"], &wasm["availableReplicas"]), (&json!(16), &json!(16)));
     assert_eq!((&container["replicas"], &container["availableReplicas"]), (&json!(1), &json!(1)));
-    for (runtime, told, least) in [("wasm", wasm, 20.0), ("container", container, 51.0)] {
+    for (runtime, told, least) in [("wasm", wasm, f64::from(by_wasm)), ("container", container, 51.0)] {
         assert!(taken(&gateway, &name, runtime) >= least);
         assert_eq!(told["invocationCount"].as_f64().unwrap(), taken(&gateway, &name, runtime));
         assert!(told["serviceSeconds"].as_f64().unwrap() > 0.0);
@@ -127,10 +131,10 @@ fn what_the_pool_refuses_waits_for_a_container_with_its_body() {
     let docker = Docker::shared();
     let name = docker.name("hybrid-refused");
     let start = docker.start().flag("--default-slots", "1").flag("--queue-limit", "0");
-    let gateway = start.start();
+    let gateway = start.flag("--log-level", "debug").start();
     gateway.connected();
     // No container is there yet, so the pool is asked first and refuses.
-    let more = json!({"envProcess": "/conform echo", "envVars": {"conform_delay_ms": "1500"}});
+    let more = json!({"envProcess": "/conform echo", "envVars": {"conform_delay_ms": "3000"}});
     deploy_cat(&gateway, &name, "wasm-first", more);
     let busy = held(&gateway, &name);
     let large = "x".repeat(300_000);
@@ -142,6 +146,8 @@ fn what_the_pool_refuses_waits_for_a_container_with_its_body() {
     });
     assert_eq!(taken(&gateway, &name, "container"), 2.0);
     assert_eq!(taken(&gateway, &name, "wasm"), 1.0);
+    let asked_again = |line: &&str| line.contains("the other runtime is asked") && line.contains(&name);
+    assert_eq!(gateway.log().lines().filter(asked_again).count(), 2, "{}", gateway.log());
     drop(busy);
 }
 
@@ -201,8 +207,14 @@ fn what_leaves_http_goes_to_a_container() {
     let mut back = [0; 7];
     stream.read_exact(&mut back).unwrap();
     assert_eq!(&back, b"\x81\x05hello");
-    // Beside it, what HTTP can do goes on in wasm.
+    // Beside it, what HTTP can do goes on in wasm, also where the client offers HTTP/2.
     gateway.invoke(&name, "").says(200, WASM);
+    let mut wire = gateway.wire();
+    let offer =
+        ["connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMAAABkAAQAoAAAAAIAAAAA"];
+    wire.head(&format!("GET /function/{name}"), &offer);
+    let answer = wire.answer();
+    assert!(answer.status == 200 && answer.text() == WASM, "{answer:?}");
 }
 
 #[test]
