@@ -17,7 +17,7 @@ use crate::client::{ANSWER_LIMIT, Answer, Client, RequestBody};
 use crate::error::{CliError, Exit};
 use bramble_provider::url::query;
 use wire::other_namespace;
-pub(crate) use wire::{Deployment, FunctionStatus, Module};
+pub(crate) use wire::{Deployment, FunctionStatus, Half, Module};
 
 /// Longest wait for an upload or a deployment: a large module is compiled on a small machine.
 pub(crate) const DEPLOY_LIMIT: Duration = Duration::from_secs(10 * 60);

@@ -56,6 +56,31 @@ pub(crate) struct FunctionStatus {
     pub(crate) created_at: String,
     /// What it uses, when the gateway can tell.
     pub(crate) usage: Option<Usage>,
+    /// The halves of a hybrid, by their runtimes.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) runtimes: BTreeMap<String, Half>,
+}
+
+/// One half of a hybrid function. A replica of the module is a slot.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Half {
+    /// Replicas asked for.
+    pub(crate) replicas: u64,
+    /// Replicas able to take an invocation.
+    pub(crate) available_replicas: u64,
+    /// Of these, paused until they are needed.
+    pub(crate) frozen_replicas: u64,
+    /// Invocations that it runs now.
+    pub(crate) inflight: u64,
+    /// Invocations that wait for one of its replicas.
+    pub(crate) queued: u64,
+    /// Invocations that it took.
+    pub(crate) invocation_count: u64,
+    /// Its mean time to a response's head, once measured.
+    pub(crate) service_seconds: Option<f64>,
+    /// What is wrong with it.
+    pub(crate) reason: Option<String>,
 }
 
 /// What a function uses now.

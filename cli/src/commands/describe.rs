@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{Connection, Context, function_name};
-use crate::api::{FunctionStatus, read};
+use crate::api::{FunctionStatus, Half, read};
 use crate::output::Style;
 
 /// Show one function
@@ -54,13 +54,14 @@ fn lines(status: &FunctionStatus, url: &str) -> Vec<(&'static str, String)> {
         ("Name", super::full_name(status)),
         ("URL", url.to_owned()),
         ("Image", status.image.clone()),
-        ("Replicas", replicas(status)),
+        ("Replicas", replicas(status.available_replicas, status.replicas, status.frozen_replicas)),
         ("Invocations", format!("{:.0}", status.invocation_count)),
     ];
     let memory =
         status.usage.as_ref().map(|usage| format!("{:.1} MiB", usage.total_memory_bytes / 1_048_576.0));
     let said = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     list(&mut lines, "Reason", Vec::from_iter(status.reason.clone()));
+    list(&mut lines, "Runtimes", status.runtimes.iter().map(|(runtime, told)| half(runtime, told)).collect());
     list(&mut lines, "Memory", Vec::from_iter(memory));
     list(&mut lines, "Process", Vec::from_iter(said(&status.env_process)));
     list(&mut lines, "Created", Vec::from_iter(said(&super::short_time(&status.created_at, 0))));
@@ -74,12 +75,31 @@ fn lines(status: &FunctionStatus, url: &str) -> Vec<(&'static str, String)> {
     lines
 }
 
-fn replicas(status: &FunctionStatus) -> String {
-    let counts = format!("{} available of {}", status.available_replicas, status.replicas);
-    match status.frozen_replicas {
+fn replicas(available: u64, replicas: u64, frozen: u64) -> String {
+    let counts = format!("{available} available of {replicas}");
+    match frozen {
         0 => counts,
         frozen => format!("{counts}, {frozen} frozen"),
     }
+}
+
+/// One line on one half of a hybrid.
+fn half(runtime: &str, told: &Half) -> String {
+    let (what, taken) = (if runtime == "wasm" { "slots" } else { "replicas" }, told.invocation_count);
+    let counts = replicas(told.available_replicas, told.replicas, told.frozen_replicas);
+    let mut text = format!("{runtime}: {what} {counts}, {taken} invocations");
+    for (count, word) in [(told.inflight, "running"), (told.queued, "waiting")] {
+        if count > 0 {
+            text.push_str(&format!(", {count} {word}"));
+        }
+    }
+    if let Some(seconds) = told.service_seconds {
+        text.push_str(&format!(", {:.1} ms each", seconds * 1_000.0));
+    }
+    if let Some(reason) = &told.reason {
+        text.push_str(&format!(": {reason}"));
+    }
+    text
 }
 
 fn list(lines: &mut Vec<(&'static str, String)>, label: &'static str, values: Vec<String>) {
@@ -95,4 +115,42 @@ fn pairs(map: &BTreeMap<String, impl Display>) -> Vec<String> {
 fn plain(map: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     map.iter().map(|(key, value)| (key.clone(), text(value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hybrid_tells_of_both_halves() {
+        let status: FunctionStatus = serde_json::from_value(serde_json::json!({
+            "name": "both", "replicas": 2, "availableReplicas": 1,
+            "runtimes": {
+                "wasm": {"replicas": 16, "availableReplicas": 16, "inflight": 3, "invocationCount": 40,
+                         "serviceSeconds": 0.00042},
+                "container": {"replicas": 2, "availableReplicas": 1, "frozenReplicas": 1, "queued": 2,
+                              "reason": "no such image"},
+            },
+        }))
+        .unwrap();
+        let lines = lines(&status, "url");
+        let at = lines.iter().position(|(label, _)| *label == "Runtimes").unwrap();
+        assert_eq!(
+            lines[at..at + 2],
+            [
+                (
+                    "Runtimes",
+                    "container: replicas 1 available of 2, 1 frozen, 0 invocations, 2 waiting: no such image"
+                        .to_owned()
+                ),
+                ("", "wasm: slots 16 available of 16, 40 invocations, 3 running, 0.4 ms each".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn any_other_function_has_no_runtimes() {
+        let lines = lines(&FunctionStatus::default(), "url");
+        assert!(lines.iter().all(|(label, _)| *label != "Runtimes"));
+    }
 }
