@@ -17,7 +17,7 @@ use crate::containers::Stage;
 use crate::wait;
 
 /// Longest wait for containers to go: the idle time, the scaler's tick, Docker's own time.
-const GONE: Duration = Duration::from_secs(60);
+const GONE: Duration = Duration::from_secs(180);
 /// Between two looks at the number of containers.
 const LOOK: Duration = Duration::from_millis(100);
 /// After the end of the last container, for the daemon to finish with it.
@@ -185,7 +185,9 @@ impl Function {
         if self.contender.has_containers() {
             let mut api = stage.api()?;
             wait::until(&format!("{} without containers", self.name), GONE, LOOK, || {
-                let none = wanted(&self.status(&mut api)?) == 0 && stage.docker.is_gone(&self.name)?;
+                // A daemon that is busy with others may take longer than it is waited for.
+                let gone = || stage.docker.is_gone(&self.name).unwrap_or(false);
+                let none = wanted(&self.status(&mut api)?) == 0 && gone();
                 Ok(none.then_some(()))
             })?;
         }
