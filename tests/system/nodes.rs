@@ -48,6 +48,7 @@ fn serves_all_nodes(nodes: &Nodes, gateway: &Gateway) {
     for (what, check) in [
         ("all replicas answer", all_replicas_answer as fn(&Nodes, &Gateway)),
         ("pauses and wakes on other nodes", pauses_and_wakes_on_other_nodes),
+        ("scales by the processor time of other nodes", scales_by_the_processor_time_of_other_nodes),
         ("knows at once what happens on other nodes", knows_at_once_what_happens_on_other_nodes),
         ("an update fails no request", an_update_fails_no_request),
         ("a drained node fails no request", a_drained_node_fails_no_request),
@@ -56,6 +57,24 @@ fn serves_all_nodes(nodes: &Nodes, gateway: &Gateway) {
         check(nodes, gateway);
         told(what, &format!("done after {:.1?}", clock.elapsed()));
     }
+}
+
+fn scales_by_the_processor_time_of_other_nodes(nodes: &Nodes, gateway: &Gateway) {
+    let labels = json!({
+        "com.openfaas.scale.max": "2",
+        "com.openfaas.scale.type": "cpu",
+        "com.openfaas.scale.target": "20",
+    });
+    let far = json!({"labels": labels, "constraints": ["node.role==worker"]});
+    gateway.conform("spins", "/conform spin 20", far);
+    gateway.has_replicas("spins", 1);
+    wait::until("its replicas follow their processor time", || {
+        gateway.invoke("spins", "").expect(200);
+        gateway.describe("spins")["replicas"] == 2
+    });
+    assert!(nodes.containers(1, "spins").is_empty());
+    assert!(gateway.metric("bramble_function_cpu_seconds_total{function_name=\"spins\"}") > 0.02);
+    gateway.remove("spins");
 }
 
 /// Labels that ask for so many replicas, whatever the load.

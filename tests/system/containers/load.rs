@@ -10,6 +10,9 @@ use serde_json::json;
 use crate::support::docker::{CONFORM, Docker};
 use crate::support::{Gateway, wait};
 
+/// Between two requests of a client. What answers in microseconds would leave the daemon no processor.
+const BREATH: Duration = Duration::from_millis(3);
+
 /// What clients got while something else was going on.
 #[derive(Debug, Default)]
 pub(crate) struct Served {
@@ -65,6 +68,8 @@ fn client(
             let after = began.elapsed();
             seen.failures.push(format!("after {after:?}: {} {}", answer.status, answer.text()));
         }
+        drop(seen);
+        wait::pause(BREATH);
     }
 }
 
