@@ -1,13 +1,13 @@
-//! The gauges that are read from the registry when Prometheus asks, so that an idle function costs nothing.
+//! The gauges, and the counter of CPU time, that are read from the registry when Prometheus asks, so that an idle function costs nothing.
 
 use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::{Providers, Snapshot};
 
-/// Reads desired replicas, inflight and queued invocations and slots of every function.
+/// Reads desired replicas, inflight and queued invocations, slots, replicas and CPU time of every function.
 pub(super) struct FunctionCollector {
     snapshot: Arc<Snapshot>,
     providers: Providers,
@@ -56,6 +56,7 @@ impl Collector for FunctionCollector {
         let mut families =
             [SERVICE_COUNT, INFLIGHT, QUEUED, POOL_SLOTS, REPLICAS, CPU_SECONDS].map(Family::new);
         let [service_count, inflight, queued, pool_slots, replicas, cpu_seconds] = &mut families;
+        cpu_seconds.family.set_field_type(MetricType::COUNTER);
         for function in functions.values() {
             let name = function.spec.name.as_str();
             let slots = self.providers.slots(function.runtime, &function.spec.name);
@@ -103,9 +104,16 @@ impl Family {
             pair.set_value((*value).to_owned());
             pair
         };
-        let mut gauge = Gauge::default();
-        gauge.set_value(value.into());
-        let mut metric = Metric::from_gauge(gauge);
+        let mut metric = Metric::default();
+        if self.family.get_field_type() == MetricType::COUNTER {
+            let mut counter = Counter::default();
+            counter.set_value(value.into());
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = Gauge::default();
+            gauge.set_value(value.into());
+            metric.set_gauge(gauge);
+        }
         metric.set_label(labels.iter().map(pair).collect());
         self.metrics.push(metric);
     }
