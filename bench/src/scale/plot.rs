@@ -79,7 +79,11 @@ impl Plot<'_> {
             let x = LEFT + share * (WIDTH - LEFT - RIGHT);
             let label = time(seconds * share, seconds);
             let anchor = if sixth == 6 { "end" } else { "middle" };
-            writeln!(svg, r#"<text x="{x:.1}" y="{:.1}" text-anchor="{anchor}">{label}</text>"#, floor + 16.0)?;
+            writeln!(
+                svg,
+                r#"<text x="{x:.1}" y="{:.1}" text-anchor="{anchor}">{label}</text>"#,
+                floor + 16.0
+            )?;
         }
         let points = |values: &[f64]| {
             values.iter().enumerate().fold(String::new(), |mut path, (at, value)| {

@@ -38,7 +38,8 @@ pub(super) async fn explain(State(gateway): Shared, Named(name): Named) -> Resul
     };
     let (name, replicas) = (&function.spec.name, function.desired());
     let trouble = gateway.scaling.journal.why_not();
-    let document = json!({"name": name, "replicas": replicas, "action": "keep", "why": why, "trouble": trouble});
+    let document =
+        json!({"name": name, "replicas": replicas, "action": "keep", "why": why, "trouble": trouble});
     Ok(Json(document).into_response())
 }
 
