@@ -198,9 +198,12 @@ impl Core {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         };
-        let upstream = loop {
+        let address = async || {
             let overlay = started.overlay.or_else(|| function.overlay_of(&started.task));
-            match self.address(&started, overlay).await {
+            self.address(&started, overlay).await
+        };
+        let mut upstream = loop {
+            match address().await {
                 Ok(address) => break Upstream::new(address, self.dialer.clone()),
                 Err(reason) => function.note(SystemTime::now(), &reason, false),
             }
@@ -216,6 +219,12 @@ impl Core {
                 Probe::NotYet(reason) => {
                     function.note(SystemTime::now(), &format!("its replica runs, but {reason}"), false);
                 }
+            }
+            // The way to other nodes may have become another one.
+            if !self.is_own(&started.node)
+                && let Ok(address) = address().await
+            {
+                upstream = Upstream::new(address, self.dialer.clone());
             }
             wait().await;
         };

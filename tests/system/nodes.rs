@@ -73,7 +73,6 @@ fn scales_by_the_processor_time_of_other_nodes(nodes: &Nodes, gateway: &Gateway)
         gateway.describe("spins")["replicas"] == 2
     });
     assert!(nodes.containers(1, "spins").is_empty());
-    assert!(gateway.metric("bramble_function_cpu_seconds_total{function_name=\"spins\"}") > 0.02);
     gateway.remove("spins");
 }
 

@@ -53,6 +53,11 @@ fn markdown() {
 }
 
 #[test]
+fn pbkdf2() {
+    check("pbkdf2", "pbkdf2", &[b"", b"a password"]);
+}
+
+#[test]
 fn c_wordcount() {
     check("c-wordcount", "c-wordcount", &[b"", b"one two\nthree\n", &bytes()]);
 }
