@@ -9,7 +9,7 @@ const PARTS: usize = 17;
 
 /// How long invocations wait at every look until a tolerance no longer keeps them waiting: a look at a single moment
 /// may see a few wait by chance, and one through a Prometheus sees that moment for a whole scrape.
-const STANDING: Duration = Duration::from_secs(30);
+const STANDING: Duration = Duration::from_secs(10);
 
 /// What was proposed for one function lately. Made with [`Default`], dropped with the function.
 #[derive(Debug, Clone, Default)]

@@ -116,16 +116,16 @@ fn no_tolerance_keeps_a_queue_of_invocations_standing() {
     let observe = |function: &mut Function, load: &Load, ticks: u32| {
         (0..ticks).map(|_| function.observe(load)).last().unwrap()
     };
-    assert_eq!(observe(&mut function, &waiting, 30).replicas, 10);
+    assert_eq!(observe(&mut function, &waiting, 10).replicas, 10);
     assert_eq!(observe(&mut function, &waiting, 1).replicas, 12);
     // Also where the load that is followed asks for more than waits, but within its tolerance.
     let mut function = Function::new(Runtime::Wasm, 10);
     (function.policy.signal, function.policy.proportion) = (Signal::Capacity, 0.97);
     let waiting = Load { inflight: Some(10.0), queued: Some(0.5), ..waiting };
-    let decision = observe(&mut function, &waiting, 31);
+    let decision = observe(&mut function, &waiting, 11);
     assert_eq!((decision.replicas, decision.hold), (11, None));
     let more = Load { queued: Some(1.0), ..waiting };
-    let decision = observe(&mut function, &more, 31);
+    let decision = observe(&mut function, &more, 11);
     assert_eq!(decision.replicas, 11, "nobody waits then, and the load is within its tolerance");
 }
 
