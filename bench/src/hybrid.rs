@@ -143,7 +143,8 @@ impl Hybrid {
     fn run(&self, stage: &Stage, program: Program, module: &[u8]) -> Result<Run> {
         let digest = stage.api()?.put_module(module)?;
         let settings = Settings { iterations: self.iterations, idle_seconds: self.idle };
-        let contenders = [Contender::Wasm, Contender::Container].into_iter().chain(self.policy.clone());
+        let alone = [Contender::Wasm, Contender::Container, Contender::WasmAgain];
+        let contenders = alone.into_iter().chain(self.policy.clone());
         let mut functions = Vec::new();
         for contender in contenders {
             progress(format_args!("hybrid: {}, deploying {}", program.text(), contender.text()));

@@ -1,12 +1,13 @@
 //! The functions of a gateway elsewhere, as a scaler moves them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bramble_provider::{FunctionName, ProviderError};
 use bramble_scaler::target::wire::{
-    ChangeDocument, ChangeKind, ChangedDocument, LeaseDocument, ViewDocument,
+    ChangeDocument, ChangeKind, ChangedDocument, ExplanationDocument, LeaseDocument, ViewDocument,
 };
-use bramble_scaler::{Standing, Target, View};
+use bramble_scaler::{Journal, Standing, Target, View};
 use http::{Method, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -25,12 +26,13 @@ const CHANGE_LIMIT: Duration = Duration::from_secs(50);
 pub(crate) struct RemoteTarget {
     client: Client,
     holder: String,
+    journal: Arc<Journal>,
 }
 
 impl RemoteTarget {
-    /// Nothing is sent yet.
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client, holder: holder() }
+    /// Nothing is sent yet. What the gateway asks about decisions is answered from `journal`.
+    pub(crate) fn new(client: Client, journal: Arc<Journal>) -> Self {
+        Self { client, holder: holder(), journal }
     }
 
     /// Gives the lease back, if this scaler has it, so that the next need not wait for its end.
@@ -63,6 +65,27 @@ impl RemoteTarget {
         self.client.ask(request, limit).await.map_err(|error| unavailable(error.to_string()))
     }
 
+    /// Tells the gateway why functions have the replicas they have.
+    async fn explain(self, names: Vec<FunctionName>) {
+        for name in names {
+            // Of a function that is new there is nothing to tell.
+            let Some(explained) = self.journal.explain(&name) else { continue };
+            let told = match serde_json::to_value(explained) {
+                Ok(explained) => {
+                    let document = ExplanationDocument { holder: self.holder.clone(), name, explained };
+                    let answer =
+                        self.send(Method::PUT, "/system/scaler/explanation", Some(&document), LOOK_LIMIT);
+                    answer.await.map(drop)
+                }
+                Err(error) => Err(ProviderError::internal("writing an explanation", error)),
+            };
+            if let Err(error) = told {
+                tracing::debug!(%error, "could not tell the gateway why");
+                return;
+            }
+        }
+    }
+
     async fn change(&self, name: &FunctionName, change: ChangeKind) -> Result<bool, ProviderError> {
         let document = ChangeDocument { holder: self.holder.clone(), name: name.clone(), change };
         let answer = self.send(Method::POST, "/system/scaler/changes", Some(&document), CHANGE_LIMIT).await?;
@@ -82,7 +105,13 @@ impl Target for RemoteTarget {
 
     async fn observe(&self) -> Result<View, ProviderError> {
         let answer = self.send(Method::GET, "/system/scaler", None::<&()>, LOOK_LIMIT).await?;
-        read::<ViewDocument>(&answer).map(View::from)
+        let mut view: ViewDocument = read(&answer)?;
+        let questions = std::mem::take(&mut view.questions);
+        if !questions.is_empty() {
+            // Beside the tick, which waits for nobody who is curious.
+            tokio::spawn(self.clone().explain(questions));
+        }
+        Ok(view.into())
     }
 
     async fn scale(&self, name: &FunctionName, from: u32, to: u32) -> Result<bool, ProviderError> {

@@ -40,6 +40,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/system/alert", post(alert::receive))
         .route("/system/scaler", get(scaler::view))
         .route("/system/scaler/changes", post(scaler::change))
+        .route("/system/scaler/explanation", put(scaler::explanation))
         .route("/system/scaler-lease", put(scaler::lease).delete(scaler::give_back))
         .route("/system/modules", get(modules::list).put(modules::upload))
         .route("/system/modules/{*digest}", delete(modules::remove))

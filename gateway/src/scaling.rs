@@ -7,6 +7,7 @@
 mod holds;
 mod lease;
 mod memory;
+mod questions;
 mod target;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::state::Gateway;
 
 pub use holds::Holds;
 pub use lease::{Lease, LeaseHeld};
+pub use questions::Questions;
 use target::GatewayTarget;
 
 /// What the gateway's own scaler calls itself.
@@ -92,6 +94,8 @@ pub struct Scaling {
     pub lease: Lease,
     /// What alerts hold up.
     pub holds: Holds,
+    /// What a scaler elsewhere is asked.
+    pub questions: Questions,
     metrics: ScalerMetrics,
 }
 
@@ -105,6 +109,7 @@ impl Scaling {
             journal: Arc::default(),
             lease: Lease::default(),
             holds: Holds::default(),
+            questions: Questions::default(),
             metrics: ScalerMetrics::register(registry)?,
         })
     }

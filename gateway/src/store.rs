@@ -14,7 +14,10 @@ use std::sync::Arc;
 
 use bramble_provider::FunctionName;
 use parking_lot::Mutex;
-use redb::{Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition,
+    TableError,
+};
 use tokio::sync::Semaphore;
 
 pub use error::StoreError;
@@ -229,8 +232,11 @@ fn discard(database: Database) {
     }
 }
 
-/// Makes the tables of a new store and checks the version of an old one.
+/// Makes the tables of a new store and checks the version of an old one, which needs no space on the disk.
 fn prepare(database: &Database) -> Result<(), StoreError> {
+    if is_prepared(database)? {
+        return Ok(());
+    }
     let mut write = database.begin_write()?;
     write.set_durability(Durability::Immediate)?;
     {
@@ -254,6 +260,16 @@ fn prepare(database: &Database) -> Result<(), StoreError> {
         }
     }
     Ok(write.commit()?)
+}
+
+/// Whether a store of this version has all its tables.
+fn is_prepared(database: &Database) -> Result<bool, StoreError> {
+    let meta = match database.begin_read()?.open_table(META) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(false),
+        meta => meta?,
+    };
+    let found = meta.get(VERSION_KEY)?.map(|version| version.value());
+    Ok(found == Some(VERSION) && meta.get(SERVICES_KEY)?.is_some())
 }
 
 impl fmt::Debug for Store {

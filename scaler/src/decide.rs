@@ -42,6 +42,11 @@ pub enum Change {
 pub enum Reason {
     /// The labels leave nothing to decide: a factor of 0, or no room between the bounds.
     Fixed,
+    /// It has more replicas than a label allows, and otherwise nothing to decide.
+    AboveMax {
+        /// The most that are allowed.
+        max: u32,
+    },
     /// Nobody waits, and it has no replicas.
     AtZero,
     /// It has no replicas and invocations wait.
@@ -114,7 +119,7 @@ pub fn decide(policy: &Policy, load: &Load, state: &State) -> Proposal {
         return proposal;
     }
     if !policy.follows_load() {
-        return keep(Reason::Fixed);
+        return fixed(policy, state);
     }
     follow(policy, load, state)
 }
@@ -176,6 +181,15 @@ fn idle(policy: &Policy, load: &Load, state: &State) -> Option<Proposal> {
     None
 }
 
+/// Where replicas follow no load their number is an operator's, up to a maximum that a label asks for.
+fn fixed(policy: &Policy, state: &State) -> Proposal {
+    let Policy { max, capped, .. } = *policy;
+    if capped && state.desired > max {
+        return Proposal { change: Change::Exactly(max), reason: Reason::AboveMax { max } };
+    }
+    keep(Reason::Fixed)
+}
+
 fn follow(policy: &Policy, load: &Load, state: &State) -> Proposal {
     let signal = policy.signal;
     let Some(total) = total(signal, load) else { return keep(Reason::NoData { signal }) };
@@ -210,8 +224,7 @@ fn total(signal: Signal, load: &Load) -> Option<f64> {
 /// Slots that are wanted while invocations wait for one: a slot runs one at a time, so this is exact,
 /// where a rate is a guess at how long they run. How much a container runs at once is not known.
 fn waiting(load: &Load, state: &State) -> Option<f64> {
-    let queued = sane(load.queued).filter(|queued| *queued > 0.0)?;
-    (state.runtime == Runtime::Wasm).then_some(queued + sane(load.inflight)?)
+    sane(load.waiting).filter(|_| state.runtime == Runtime::Wasm)
 }
 
 /// A load that a sum can be made of.
@@ -252,6 +265,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fixed => f.write_str("the labels leave nothing to scale"),
+            Self::AboveMax { max } => write!(f, "its maximum is {max}"),
             Self::AtZero => f.write_str("nobody waits for it"),
             Self::Wanted { invocations } => {
                 write!(f, "{invocations:.0} invocations wait and nothing runs them")

@@ -19,6 +19,9 @@ pub struct Load {
     pub cpu_cores: Option<f64>,
     /// Invocations that wait: for a replica, and in the asynchronous queue.
     pub queued: Option<f64>,
+    /// Invocations that run or wait, while some wait for a replica, by the last two looks at the registry; `None`
+    /// while nobody waits. Set by the loop: what a source saw at one moment may be a whole scrape old.
+    pub waiting: Option<f64>,
     /// For how long no invocation began, ran or waited, and nobody asked for more replicas. A source says 0 where
     /// it knows of the function at all; the loop, which sees every invocation, says for how long.
     pub idle_for: Option<Duration>,

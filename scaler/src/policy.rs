@@ -74,6 +74,8 @@ pub struct Policy {
     pub min: u32,
     /// Most replicas, at least 1.
     pub max: u32,
+    /// Whether [`Self::max`] was set by a label.
+    pub capped: bool,
     /// What an alert adds, in percent of [`Self::max`], 0 to 100. 0: replicas follow no load at all.
     pub factor: u32,
     /// The load to follow.
@@ -168,6 +170,8 @@ impl Policy {
         Ok(Self {
             min,
             max,
+            // With a maximum of 0 replicas stay as they are.
+            capped: labels.read(MAX_LABEL, |text| whole(text, MAX_REPLICAS))?.is_some_and(|max| max > 0),
             factor: labels.read(FACTOR_LABEL, |text| whole(text, 100))?.unwrap_or(defaults.factor),
             signal,
             target: labels.read(TARGET_LABEL, |text| number(text, TARGETS))?.unwrap_or(target),

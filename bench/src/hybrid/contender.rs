@@ -29,6 +29,8 @@ const REST: Duration = Duration::from_millis(500);
 pub(super) enum Contender {
     /// Module only
     Wasm,
+    /// The module a second time: two functions of one kind differ by what the machine does meanwhile
+    WasmAgain,
     /// Image only
     Container,
     /// Both, policy `bridge`
@@ -43,6 +45,7 @@ impl Contender {
     pub(super) fn text(self) -> &'static str {
         match self {
             Self::Wasm => "wasm",
+            Self::WasmAgain => "wasm-again",
             Self::Container => "container",
             Self::Bridge => "bridge",
             Self::Fastest => "fastest",
@@ -51,17 +54,17 @@ impl Contender {
     }
 
     pub(super) fn is_hybrid(self) -> bool {
-        !matches!(self, Self::Wasm | Self::Container)
+        !matches!(self, Self::Wasm | Self::WasmAgain | Self::Container)
     }
 
     fn has_containers(self) -> bool {
-        self != Self::Wasm
+        !matches!(self, Self::Wasm | Self::WasmAgain)
     }
 
     /// What is deployed.
     fn document(self, name: &str, program: Program, digest: &str, settings: &Settings) -> Value {
         let mut document = json!({ "service": name, "envVars": program.env(settings.iterations) });
-        if self == Self::Wasm {
+        if !self.has_containers() {
             document["image"] = json!(digest);
             return document;
         }
@@ -156,7 +159,7 @@ impl Function {
         })?;
         let after = self.taken(stage)?;
         let (by_wasm, by_container) = match self.contender {
-            Contender::Wasm => (answers.len() as f64, 0.0),
+            Contender::Wasm | Contender::WasmAgain => (answers.len() as f64, 0.0),
             Contender::Container => (0.0, answers.len() as f64),
             _ => (after[0] - before[0], after[1] - before[1]),
         };

@@ -76,6 +76,7 @@ fn load(at: usize, random: &mut fastrand::Rng) -> Load {
     let inflight = if at.is_multiple_of(4) { random.f64() * 20.0 } else { 0.0 };
     let idle_for = Some(Duration::from_secs(u64::from(inflight == 0.0)));
     Load {
+        waiting: None,
         rps: Some(inflight * 10.0),
         inflight: Some(inflight),
         cpu_cores: None,

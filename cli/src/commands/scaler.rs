@@ -65,13 +65,14 @@ impl Scaler {
         super::client_runtime()?.block_on(async {
             let stop = serve::Stop::listen()?;
             tracing::info!(gateway = %url, source = ?scaling.prometheus_url.as_ref().map(ToString::to_string), "scaler");
-            let target = Arc::new(RemoteTarget::new(Client::new(url)));
+            let journal = Arc::<Journal>::default();
+            let target = Arc::new(RemoteTarget::new(Client::new(url), journal.clone()));
             let scaler = Loop::new(
                 scaling.source(),
                 target.clone(),
                 scaling.scaler(),
                 ScalerMetrics::detached(),
-                Arc::new(Journal::default()),
+                journal,
             );
             tokio::select! {
                 () = scaler.run() => {}

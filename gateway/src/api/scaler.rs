@@ -7,10 +7,12 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use bramble_provider::ProviderError;
-use bramble_scaler::target::wire::{ChangeDocument, ChangedDocument, LeaseDocument, ViewDocument};
+use bramble_provider::{FunctionName, ProviderError};
+use bramble_scaler::target::wire::{
+    ChangeDocument, ChangedDocument, ExplanationDocument, LeaseDocument, ViewDocument,
+};
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::body;
 use super::extract::Named;
@@ -20,6 +22,9 @@ use crate::scaling::OWN_HOLDER;
 use crate::state::Gateway;
 
 type Shared = State<Arc<Gateway>>;
+
+/// Longest wait for a scaler elsewhere to tell why: it hears of the question when it looks next.
+const EXPLAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Longest name of a scaler.
 const MAX_HOLDER_BYTES: usize = 200;
@@ -32,7 +37,12 @@ pub(super) async fn explain(State(gateway): Shared, Named(name): Named) -> Resul
         return Ok(Json(explained).into_response());
     }
     let why = match gateway.scaling.lease.leader(Instant::now()) {
-        Some(leader) if leader != OWN_HOLDER => format!("{leader} decides; its log tells why"),
+        Some(leader) if leader != OWN_HOLDER => {
+            if let Some(explained) = ask(&gateway, &function.spec.name).await {
+                return Ok(Json(explained).into_response());
+            }
+            format!("{leader} decides, and told nothing within {EXPLAIN_LIMIT:?}; its log tells why")
+        }
         _ if !gateway.config.scaling.enabled => "the scaler is off".to_owned(),
         _ => "nothing was decided yet".to_owned(),
     };
@@ -43,9 +53,28 @@ pub(super) async fn explain(State(gateway): Shared, Named(name): Named) -> Resul
     Ok(Json(document).into_response())
 }
 
+/// What the scaler elsewhere says of a function; `None` when it says nothing in time.
+async fn ask(gateway: &Gateway, name: &FunctionName) -> Option<Value> {
+    let answer = gateway.scaling.questions.ask(name)?;
+    tokio::time::timeout(EXPLAIN_LIMIT, answer).await.ok()?.ok()
+}
+
+/// `PUT /system/scaler/explanation`: why a function has the replicas it has, by the scaler that has the lease.
+pub(super) async fn explanation(State(gateway): Shared, body: Body) -> Result<StatusCode, GatewayError> {
+    let ExplanationDocument { holder, name, explained } = body::json(body).await?;
+    check_holder(&holder)?;
+    gateway.scaling.lease.check(&holder, Instant::now())?;
+    if !explained.is_object() {
+        return Err(invalid("explained", "it is no object".to_owned()).into());
+    }
+    gateway.scaling.questions.answer(&name, &explained);
+    Ok(StatusCode::ACCEPTED)
+}
+
 /// `GET /system/scaler`: every function with its replicas and counters.
 pub(super) async fn view(State(gateway): Shared) -> Json<ViewDocument> {
-    Json(ViewDocument::from(&gateway.view()))
+    let view = ViewDocument::from(&gateway.view());
+    Json(ViewDocument { questions: gateway.scaling.questions.open(), ..view })
 }
 
 /// `PUT /system/scaler-lease`: asks to be the one scaler that writes; 409 while another one is.

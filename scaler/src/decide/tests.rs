@@ -27,13 +27,15 @@ fn at(rps: f64) -> Load {
         inflight: Some(1.0),
         cpu_cores: Some(0.1),
         queued: Some(0.0),
+        waiting: None,
         idle_for: Some(Duration::ZERO),
     }
 }
 
 fn idle_for(seconds: u64) -> Load {
     let idle_for = Some(Duration::from_secs(seconds));
-    Load { rps: Some(0.0), inflight: Some(0.0), cpu_cores: Some(0.0), queued: Some(0.0), idle_for }
+    let zero = Some(0.0);
+    Load { rps: zero, inflight: zero, cpu_cores: zero, queued: zero, waiting: None, idle_for }
 }
 
 fn replicas(proposal: Proposal) -> u32 {
@@ -68,6 +70,7 @@ fn each_type_reads_its_own_load() {
         inflight: Some(20.0),
         cpu_cores: Some(1.5),
         queued: Some(10.0),
+        waiting: None,
         idle_for: Some(Duration::ZERO),
     };
     for (signal, target, expected) in
@@ -87,7 +90,14 @@ fn a_load_that_is_missing_or_no_number_changes_nothing() {
     for signal in [Signal::Rps, Signal::Capacity, Signal::Cpu, Signal::Queue] {
         let policy = Policy { signal, ..rps() };
         for value in [None, Some(f64::NAN), Some(f64::INFINITY), Some(f64::NEG_INFINITY), Some(-1.0)] {
-            let load = Load { rps: value, inflight: value, cpu_cores: value, queued: value, idle_for: None };
+            let load = Load {
+                rps: value,
+                inflight: value,
+                cpu_cores: value,
+                queued: value,
+                waiting: value,
+                idle_for: None,
+            };
             let proposal = decide(&policy, &load, &state(3));
             assert_eq!(
                 proposal,
@@ -189,6 +199,19 @@ fn goes_early_where_memory_is_short() {
 }
 
 #[test]
+fn a_maximum_holds_also_where_replicas_do_not_follow_load() {
+    let above = |labels: &[(&str, &str)], desired| decide(&policy(labels), &at(0.0), &state(desired));
+    let lowered = [(MIN_LABEL, "2"), (MAX_LABEL, "2")];
+    assert_eq!(above(&lowered, 5).change, Change::Exactly(2));
+    assert_eq!(above(&lowered, 5).reason.to_string(), "its maximum is 2");
+    assert_eq!(above(&lowered, 1).change, Change::Keep, "fewer are an operator's");
+    assert_eq!(above(&[(FACTOR_LABEL, "0"), (MAX_LABEL, "3")], 5).change, Change::Exactly(3));
+    for labels in [&[(FACTOR_LABEL, "0")][..], &[(MAX_LABEL, "0")]] {
+        assert_eq!(above(labels, 50).change, Change::Keep, "{labels:?}");
+    }
+}
+
+#[test]
 fn goes_to_zero_also_where_replicas_do_not_follow_load() {
     let policy = policy(&[(ZERO_LABEL, "true"), (FACTOR_LABEL, "0")]);
     assert_eq!(decide(&policy, &idle_for(900), &state(3)).change, Change::Exactly(0));
@@ -197,13 +220,13 @@ fn goes_to_zero_also_where_replicas_do_not_follow_load() {
 #[test]
 fn invocations_that_wait_for_a_slot_count_more_than_a_low_rate() {
     let wasm = State { runtime: Runtime::Wasm, ..state(2) };
-    let slow = Load { rps: Some(5.0), inflight: Some(2.0), queued: Some(6.0), ..at(0.0) };
+    let slow = Load { rps: Some(5.0), waiting: Some(8.0), ..at(0.0) };
     let proposal = decide(&rps(), &slow, &wasm);
     assert_eq!(replicas(proposal), 8);
     assert_eq!(proposal.reason, Reason::Waiting { invocations: 8.0, bound: None });
     // A container may run many at once, so there the number says nothing.
     assert_eq!(replicas(decide(&rps(), &slow, &state(2))), 1);
-    let none = Load { queued: None, ..slow };
+    let none = Load { waiting: None, ..slow };
     assert_eq!(replicas(decide(&rps(), &none, &wasm)), 1);
 }
 
@@ -263,8 +286,9 @@ proptest! {
         let runtime = [Runtime::Wasm, Runtime::Container, Runtime::Hybrid][runtime];
         let zero_after = zero.then_some(Duration::from_secs(900));
         let max = (min + more).max(1);
-        let policy = Policy { min, max, signal, factor, zero_after, kept_by_min: min > 0, ..self::rps() };
-        let load = Load { rps, inflight, cpu_cores, queued, idle_for: idle.map(Duration::from_secs) };
+        let policy = Policy { min, max, signal, factor, zero_after, kept_by_min: min > 0, capped: zero, ..self::rps() };
+        let waiting = queued;
+        let load = Load { rps, inflight, cpu_cores, queued, waiting, idle_for: idle.map(Duration::from_secs) };
         let state = State { runtime, desired, available, frozen, memory_short: false };
         match decide(&policy, &load, &state).change {
             Change::Follow { replicas, need, exact } => {
@@ -276,7 +300,8 @@ proptest! {
                 prop_assert!(zero && min == 0 && idle >= Some(900));
                 prop_assert!(inflight == Some(0.0) && queued == Some(0.0));
             }
-            Change::Exactly(some) => prop_assert!(desired == 0 && (some == 1 || some == policy.floor())),
+            Change::Exactly(some) if desired == 0 => prop_assert!(some == 1 || some == policy.floor()),
+            Change::Exactly(some) => prop_assert!(zero && some == max && desired > max),
             Change::Freeze => prop_assert!(false, "nobody asked for it"),
             Change::Keep => {}
         }

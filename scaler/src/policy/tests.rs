@@ -62,6 +62,7 @@ fn reads_every_label() {
     let expected = Policy {
         min: 2,
         max: 8,
+        capped: true,
         factor: 50,
         signal: Signal::Cpu,
         target: 500.0,

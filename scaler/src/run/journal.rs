@@ -13,7 +13,7 @@ use super::idle::Idle;
 use crate::load::{Load, State};
 use crate::policy::{Defaults, Policy, PolicyError};
 use crate::stabilise::{Action, Decision, History};
-use crate::target::{Deployed, Observed};
+use crate::target::{Counters, Deployed, Observed};
 
 /// The word for pausing.
 pub(super) const FREEZE: &str = "freeze";
@@ -56,6 +56,8 @@ pub(super) struct Followed {
     pub(super) change: Option<Box<Change>>,
     /// Since when it is idle.
     pub(super) idle: Idle,
+    /// What was counted at the last look.
+    looked: Counters,
     retry_at: Option<Duration>,
     /// No freeze before this.
     freeze_at: Duration,
@@ -117,6 +119,7 @@ impl Followed {
             held: false,
             change: None,
             idle: Idle::new(observed.counters.started, now),
+            looked: observed.counters,
             retry_at: None,
             freeze_at: Duration::ZERO,
             freeze_pause: Duration::ZERO,
@@ -124,6 +127,14 @@ impl Followed {
             wasm_slots: defaults.wasm_slots,
             tick: 0,
         }
+    }
+
+    /// Takes note of a look, and answers how many invocations run or wait at this one and the last in the mean, if
+    /// some wait.
+    pub(super) fn waiting(&mut self, now: &Counters) -> Option<f64> {
+        let before = std::mem::replace(&mut self.looked, *now);
+        let mean = |of: fn(&Counters) -> u32| f64::midpoint(of(now).into(), of(&before).into());
+        (mean(|counters| counters.queued) > 0.0).then(|| mean(|counters| counters.inflight))
     }
 
     /// Whether a change may begin: none failed just now.

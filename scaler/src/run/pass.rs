@@ -57,6 +57,7 @@ impl<S: Source, T: Target> Scaler<S, T> {
     ) -> Option<(Decision, Option<Want>)> {
         let idle_for = idle_for(function, observed, &load, now);
         load.idle_for = load.idle_for.map(|_| idle_for);
+        load.waiting = function.waiting(&observed.counters);
         (function.load, function.state) = (load, observed.state);
         let policy = *function.policy.as_ref().ok()?;
         let mut tuning = Tuning::of(observed.function.runtime());

@@ -98,6 +98,7 @@ impl Seen {
                 .flatten()
                 .map(|cores| cores.max(0.0)),
             queued: mean(|counters| counters.queued),
+            waiting: None,
             idle_for: Some(Duration::ZERO),
         };
         self.samples.rotate_right(1);

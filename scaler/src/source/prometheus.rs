@@ -10,14 +10,14 @@ mod client;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bramble_provider::{DEFAULT_NAMESPACE, HttpUrl};
+use bramble_provider::{DEFAULT_NAMESPACE, HttpUrl, Runtime};
 
 use self::answer::Sample;
 use self::client::Client;
 use super::promql::{Queries, Query, Selector};
 use super::{Source, SourceError};
 use crate::load::Load;
-use crate::target::Observed;
+use crate::target::{Counters, Observed};
 
 /// Longest that all queries of one tick may take, from the connection to the last byte.
 const QUERY_LIMIT: Duration = Duration::from_secs(5);
@@ -79,13 +79,16 @@ impl Prometheus {
             .map(|(place, observed)| (observed.function.name().as_str(), place))
             .collect();
         let mut rows = vec![Row::default(); functions.len()];
-        let Queries { scraped_at, started, rps, inflight, queued, cpu } = &self.queries;
+        let Queries { scraped_at, started, rps, inflight, queued, cpu, on_containers } = &self.queries;
         self.ask(scraped_at, &places, &mut rows, |row, is| row.age = Some(is.at - is.value)).await?;
         self.ask(started, &places, &mut rows, |row, is| row.started = Some(is.value)).await?;
         self.ask(rps, &places, &mut rows, |row, is| row.rps = Some(is.value)).await?;
         self.ask(inflight, &places, &mut rows, |row, is| row.inflight = Some(is.value)).await?;
         self.ask(queued, &places, &mut rows, |row, is| row.queued = Some(is.value)).await?;
         self.ask(cpu, &places, &mut rows, |row, is| row.cpu = Some(is.value)).await?;
+        if functions.iter().any(|observed| observed.state.runtime == Runtime::Hybrid) {
+            self.ask(on_containers, &places, &mut rows, |row, is| row.on_containers = Some(is.value)).await?;
+        }
         Ok(rows)
     }
 }
@@ -100,6 +103,8 @@ struct Row {
     inflight: Option<f64>,
     queued: Option<f64>,
     cpu: Option<f64>,
+    /// Of a hybrid: what its containers took.
+    on_containers: Option<f64>,
 }
 
 impl Source for Prometheus {
@@ -111,15 +116,18 @@ impl Source for Prometheus {
         let rows = tokio::time::timeout(self.limit, self.rows(functions))
             .await
             .unwrap_or_else(|_| Err(self.client.timed_out(self.limit)))?;
-        Ok(rows.into_iter().map(|row| self.load(row)).collect())
+        Ok(rows.into_iter().zip(functions).map(|(row, observed)| self.load(row, observed)).collect())
     }
 }
 
 impl Prometheus {
-    fn load(&self, row: Row) -> Load {
+    fn load(&self, row: Row, observed: &Observed) -> Load {
         // A sample from the future is one of a clock that stepped; nothing is known of its age.
         if !row.age.is_some_and(|age| (0.0..=self.window.as_secs_f64()).contains(&age)) {
             return Load::default();
+        }
+        if observed.state.runtime == Runtime::Hybrid {
+            return on_containers(row, observed);
         }
         let waiting = row.queued.unwrap_or(0.0);
         // A series of a count begins with the first invocation. Without it there was none; with it
@@ -129,8 +137,24 @@ impl Prometheus {
             inflight: row.inflight.map(|inflight| (inflight - waiting).max(0.0)),
             cpu_cores: row.cpu,
             queued: row.queued,
+            waiting: None,
             idle_for: Some(Duration::ZERO),
         }
+    }
+}
+
+/// The load of a hybrid's containers, which are its replicas. The series of a function are of both halves, so what
+/// runs or waits now is the registry's to say.
+fn on_containers(row: Row, observed: &Observed) -> Load {
+    let Counters { inflight, queued, .. } = observed.counters;
+    Load {
+        // Its series begins with the first invocation that a container takes.
+        rps: row.on_containers.or(Some(0.0)),
+        inflight: Some(inflight.saturating_sub(queued).into()),
+        cpu_cores: row.cpu,
+        queued: Some(queued.into()),
+        waiting: None,
+        idle_for: Some(Duration::ZERO),
     }
 }
 

@@ -151,6 +151,8 @@ pub struct Queries {
     pub queued: Query,
     /// CPUs in use.
     pub cpu: Query,
+    /// Invocations of hybrid functions that containers took, per second.
+    pub on_containers: Query,
 }
 
 impl Queries {
@@ -164,6 +166,13 @@ impl Queries {
         };
         let rate = |series: &Series<'_>| format!("irate({series}[{range}])");
         let count = series("gateway_function_invocation_started");
+        let mut by_containers = selector.clone();
+        by_containers.0.push(Matcher {
+            label: "runtime".to_owned(),
+            operator: "=",
+            value: "container".to_owned(),
+        });
+        let hybrid = Series { metric: "bramble_hybrid_invocations_total", selector: &by_containers };
         Self {
             scraped_at: of_all("min", format!("timestamp({})", series("bramble_function_inflight"))),
             started: of_all("sum", count.to_string()),
@@ -171,6 +180,7 @@ impl Queries {
             inflight: of_all("sum", series("bramble_function_inflight").to_string()),
             queued: of_all("sum", series("bramble_function_queued").to_string()),
             cpu: of_all("sum", rate(&series("bramble_function_cpu_seconds_total"))),
+            on_containers: of_all("sum", rate(&hybrid)),
         }
     }
 }
@@ -199,6 +209,10 @@ mod tests {
             "sum by (function_name) (irate(bramble_function_cpu_seconds_total[60000ms]))"
         );
         assert_eq!(
+            queries.on_containers.as_str(),
+            "sum by (function_name) (irate(bramble_hybrid_invocations_total{runtime=\"container\"}[60000ms]))"
+        );
+        assert_eq!(
             queries.scraped_at.as_str(),
             "min by (function_name) (timestamp(bramble_function_inflight))"
         );
@@ -212,6 +226,8 @@ mod tests {
             let written = r#"{job="gateway",cluster=~"h\"o\\me"}"#;
             assert!(query.as_str().contains(written), "{query:?}");
         }
+        let narrowed = r#"{job="gateway",cluster=~"h\"o\\me",runtime="container"}"#;
+        assert!(queries.on_containers.as_str().contains(narrowed), "{:?}", queries.on_containers);
     }
 
     #[test]

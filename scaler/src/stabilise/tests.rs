@@ -111,7 +111,7 @@ fn moves_nothing_within_the_tolerance() {
 
 #[test]
 fn no_tolerance_keeps_a_queue_of_invocations_standing() {
-    let waiting = Load { rps: Some(10.0), inflight: Some(10.0), queued: Some(2.0), ..Load::default() };
+    let waiting = Load { rps: Some(10.0), waiting: Some(12.0), ..Load::default() };
     let mut function = Function::new(Runtime::Wasm, 10);
     let observe = |function: &mut Function, load: &Load, ticks: u32| {
         (0..ticks).map(|_| function.observe(load)).last().unwrap()
@@ -121,10 +121,10 @@ fn no_tolerance_keeps_a_queue_of_invocations_standing() {
     // Also where the load that is followed asks for more than waits, but within its tolerance.
     let mut function = Function::new(Runtime::Wasm, 10);
     (function.policy.signal, function.policy.proportion) = (Signal::Capacity, 0.97);
-    let waiting = Load { inflight: Some(10.0), queued: Some(0.5), ..waiting };
+    let waiting = Load { inflight: Some(10.0), queued: Some(0.5), waiting: Some(10.5), ..Load::default() };
     let decision = observe(&mut function, &waiting, 11);
     assert_eq!((decision.replicas, decision.hold), (11, None));
-    let more = Load { queued: Some(1.0), ..waiting };
+    let more = Load { queued: Some(1.0), waiting: Some(11.0), ..waiting };
     let decision = observe(&mut function, &more, 11);
     assert_eq!(decision.replicas, 11, "nobody waits then, and the load is within its tolerance");
 }
@@ -132,7 +132,7 @@ fn no_tolerance_keeps_a_queue_of_invocations_standing() {
 #[test]
 fn a_few_that_wait_now_and_then_move_nothing() {
     let mut function = Function::new(Runtime::Wasm, 10);
-    let waiting = Load { rps: Some(9.0), inflight: Some(10.0), queued: Some(1.0), ..Load::default() };
+    let waiting = Load { rps: Some(9.0), waiting: Some(11.0), ..Load::default() };
     for _ in 0..50 {
         assert_eq!(function.observe(&waiting).replicas, 10);
         assert_eq!(function.run(9.0, 2), 10);

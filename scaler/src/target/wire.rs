@@ -18,6 +18,9 @@ pub struct ViewDocument {
     pub default_slots: u32,
     /// Every function.
     pub functions: Vec<FunctionDocument>,
+    /// Functions that somebody asks about: the answer goes to `PUT /system/scaler/explanation`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub questions: Vec<FunctionName>,
 }
 
 /// One function of it.
@@ -70,6 +73,17 @@ pub struct ChangeDocument {
     pub change: ChangeKind,
 }
 
+/// Body of `PUT /system/scaler/explanation`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ExplanationDocument {
+    /// Who explains; refused unless it holds the lease.
+    pub holder: String,
+    /// The function.
+    pub name: FunctionName,
+    /// [`Explained`](crate::Explained), as it is written.
+    pub explained: serde_json::Value,
+}
+
 /// What to do with the replicas of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "action")]
@@ -95,7 +109,8 @@ pub struct ChangedDocument {
 impl From<&View> for ViewDocument {
     fn from(view: &View) -> Self {
         let functions = view.functions.iter().map(FunctionDocument::from).collect();
-        Self { wasm_slots: view.wasm_slots, default_slots: view.default_slots, functions }
+        let View { wasm_slots, default_slots, .. } = *view;
+        Self { wasm_slots, default_slots, functions, questions: Vec::new() }
     }
 }
 

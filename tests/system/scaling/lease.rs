@@ -90,9 +90,15 @@ fn a_second_scaler_stands_by_until_the_first_is_gone() {
     second.says("stands by");
     second.says(&format!("process {}", first.child.id()));
     let told = gateway.get("/system/scale-function/naps").expect(200).json();
-    assert!(told["why"].as_str().unwrap().contains("bramble scaler"), "{told}");
+    assert_eq!((&told["source"], &told["policy"]["max"]), (&json!("gateway"), &json!(4)), "{told}");
+    assert_eq!(told["last_change"]["action"], "up", "the scaler tells it from where it runs: {told}");
+    let made_up = json!({"holder": "me", "name": "naps", "explained": {}});
+    let refused = gateway.json("PUT", "/system/scaler/explanation", &made_up);
+    refused.refused(409, "scaler_lease_held", "`bramble scaler` on");
     // Without a word: its lease has to end by itself.
     first.child.kill().unwrap();
+    let told = gateway.get("/system/scale-function/naps").expect(200).json();
+    assert!(told["why"].as_str().unwrap().contains("told nothing"), "{told}");
     second.says("leads now");
     climbs(&gateway);
     // With one: the next need not wait for its end.

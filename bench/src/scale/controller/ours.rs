@@ -76,6 +76,7 @@ impl Tunables {
             freeze_after: freezes.then(|| Duration::from_secs(self.freeze_after)),
             zero_after: ask.zero.then(|| Duration::from_secs(self.zero_after)),
             kept_by_min: false,
+            capped: true,
             weight: 1.0,
         }
     }
@@ -92,7 +93,7 @@ pub(super) struct Ours {
     scrape: Option<Micros>,
     /// What was read, the newest first.
     samples: [Option<(Micros, View)>; SAMPLES],
-    /// What the last tick saw: of idleness no Prometheus is asked.
+    /// What the last tick saw: of idleness, and of who waits for a slot, no Prometheus is asked.
     last: Option<View>,
     active_at: Micros,
 }
@@ -116,15 +117,18 @@ impl Ours {
         if view.running + view.queued > 0 || self.last.is_none_or(|last| last.started != view.started) {
             self.active_at = now;
         }
-        self.last = Some(*view);
+        let before = self.last.replace(*view).unwrap_or(*view);
+        let mean = |of: fn(&View) -> u32| f64::midpoint(of(view).into(), of(&before).into());
+        let queued = mean(|view| view.queued);
+        let waiting = (queued > 0.0).then(|| queued + mean(|view| view.running));
         let idle_for = Some(Duration::from_micros(now - self.active_at));
         match self.scrape {
-            None => Load { idle_for, ..self.counted(now, view) },
+            None => Load { idle_for, waiting, ..self.counted(now, view) },
             Some(step) => {
                 if self.samples[0].is_none_or(|(at, _)| now - at >= step) {
                     self.remember(now, view);
                 }
-                Load { idle_for, ..self.scraped() }
+                Load { idle_for, waiting, ..self.scraped() }
             }
         }
     }

@@ -10,7 +10,7 @@ const WEIGHT: f32 = 0.1;
 const SPIKE: f32 = 4.0;
 /// What a failure counts as, at least: one that fails at once must not look fast.
 const FAILURE: Duration = Duration::from_secs(1);
-/// A mean that got nothing new for so long is replaced by the next measurement.
+/// A mean that got nothing new for so long counts no more than the next measurement.
 pub(super) const STALE: Duration = Duration::from_secs(30);
 
 /// Bits of the time of the last measurement, in seconds.
@@ -83,13 +83,13 @@ fn mean(word: u64) -> f32 {
 
 fn next(word: u64, took: f32, now: Duration, spike: f32) -> u64 {
     let (mean, samples) = match known(word, now) {
-        Some(before) if before.age < STALE => {
+        Some(before) => {
             let old = mean(word);
-            let weight = WEIGHT.max(1.0 / (f32::from(before.samples) + 1.0));
+            // One measurement after long says as much as many of long ago: but it may be a container's first.
+            let measured = if before.age < STALE { f32::from(before.samples) } else { 1.0 };
+            let weight = WEIGHT.max(1.0 / (measured + 1.0));
             (old + weight * (took.min(spike * old) - old), before.samples.saturating_add(1))
         }
-        // It was trusted, and one measurement after long is better than many of long ago.
-        Some(before) => (took, before.samples),
         None => (took, 1),
     };
     // Never 0, which would stay 0 for ever under the limit on spikes.
@@ -157,15 +157,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stale_is_replaced() {
+    fn what_is_stale_counts_as_much_as_the_next() {
         let estimate = Estimate::default();
         (0..100).for_each(|_| estimate.answered(MILLISECOND, Duration::ZERO));
         let later = STALE + Duration::from_secs(1);
         assert_eq!(estimate.get(later).unwrap().age, later);
-        estimate.answered(Duration::from_secs(1), later);
+        estimate.answered(3 * MILLISECOND, later);
         let known = estimate.get(later).unwrap();
-        assert_eq!((known.samples, known.age), (100, Duration::ZERO));
-        assert!(close(known.seconds, 1.0));
+        assert_eq!((known.samples, known.age), (101, Duration::ZERO));
+        assert!(close(known.seconds, 0.002), "{known:?}");
+        // A lasting change passes also where each measurement comes long after the last one.
+        for minute in 1..10 {
+            estimate.answered(Duration::from_secs(1), later + minute * Duration::from_secs(60));
+        }
+        assert!(estimate.get(later).unwrap().seconds > 0.9);
     }
 
     #[test]

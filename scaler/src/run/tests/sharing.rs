@@ -72,3 +72,21 @@ async fn more_functions_than_slots_unload_nobody() {
     let functions = bed.target.functions.lock();
     assert!(functions.iter().all(|observed| observed.state.desired == 1), "not asked for, so not at 0");
 }
+
+#[tokio::test]
+async fn who_waits_for_a_slot_is_asked_of_the_registry() {
+    let mut bed = Bed::new(vec![function("echo")], ScalerConfig::default());
+    // A source may have seen a moment that is long over.
+    let old = Load { queued: Some(50.0), inflight: Some(1.0), ..quiet() };
+    *bed.loads.0.lock() = Some([("echo".to_owned(), old)].into());
+    bed.tick().await;
+    assert_eq!(bed.asked(), []);
+    bed.load(&[("echo", 1.0)]);
+    bed.each(|observed| {
+        observed.counters = Counters { started: 8, inflight: 8, queued: 6, cpu_seconds: None }
+    });
+    bed.tick().await;
+    assert_eq!(bed.asked(), [scale("echo", 1, 4)], "the mean of this look and the one before");
+    bed.tick().await;
+    assert_eq!(bed.asked(), [scale("echo", 4, 8)]);
+}

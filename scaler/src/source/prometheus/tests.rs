@@ -13,7 +13,6 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::target::Counters;
 use crate::target::testing::observed;
 
 /// The evaluation time of every answer.
@@ -87,6 +86,29 @@ async fn reads_every_signal_of_our_functions() {
     let load = load(healthy()).await.unwrap();
     assert_eq!((load.rps, load.inflight, load.queued), (Some(12.5), Some(2.0), Some(1.0)));
     assert_eq!((load.cpu_cores, load.idle_for), (Some(0.25), Some(Duration::ZERO)));
+}
+
+#[tokio::test]
+async fn of_a_hybrid_what_its_containers_bear_counts() {
+    let mut script = healthy();
+    let on_containers = "runtime%3D%22container%22";
+    script.insert(0, (on_containers, StatusCode::OK, vector(&[("echo", "4.5")])));
+    let counters = Counters { inflight: 2, queued: 1, ..Counters::default() };
+    let mut hybrid = observed("echo", &[], counters);
+    hybrid.state.runtime = Runtime::Hybrid;
+    let script = Arc::new(Mutex::new(script));
+    let mut source = serve(script.clone()).await;
+    let load = source.loads(std::slice::from_ref(&hybrid), Duration::ZERO).await.unwrap()[0];
+    assert_eq!((load.rps, load.inflight, load.queued), (Some(4.5), Some(1.0), Some(1.0)));
+    script.lock().remove(0);
+    let load = source.loads(std::slice::from_ref(&hybrid), Duration::ZERO).await.unwrap()[0];
+    assert_eq!(load.rps, Some(0.0), "no container took any");
+    script.lock().clear();
+    assert_eq!(
+        source.loads(&[hybrid], Duration::ZERO).await.unwrap()[0],
+        Load::default(),
+        "nothing is known"
+    );
 }
 
 #[tokio::test]
