@@ -58,6 +58,7 @@ pub(crate) struct Case {
 struct Program {
     label: &'static str,
     name: FunctionName,
+    target: &'static str,
     parts: Parts,
     body: Bytes,
     answer: Option<Bytes>,
@@ -134,17 +135,33 @@ impl Invoke {
         let mut programs = vec![Program::echo(ECHO, &echo, small)?, Program::echo(LARGE_ECHO, &echo, large)?];
         if let Some(path) = guests::sdk_guest_path(self.sdk_guest.as_deref()) {
             let name = deploy(provider, runtime, "hello", guests::read(&path)?, Some("cgi"))?;
-            let parts = request("/function/hello?name=Bramble", 0)?;
-            programs.push(Program { label: SDK, name, parts, body: Bytes::new(), answer: None });
+            programs.push(Program::new(SDK, &name, "/function/hello?name=Bramble", Bytes::new(), None)?);
         }
         Ok(programs)
     }
 }
 
 impl Program {
+    fn new(
+        label: &'static str,
+        name: &FunctionName,
+        target: &'static str,
+        body: Bytes,
+        answer: Option<Bytes>,
+    ) -> Result<Self> {
+        let parts = request(target, body.len())?;
+        Ok(Self { label, name: name.clone(), target, parts, body, answer })
+    }
+
     fn echo(label: &'static str, name: &FunctionName, body: Bytes) -> Result<Self> {
-        let parts = request("/function/echo", body.len())?;
-        Ok(Self { label, name: name.clone(), parts, answer: Some(body.clone()), body })
+        Self::new(label, name, "/function/echo", body.clone(), Some(body))
+    }
+
+    /// The same, sharing no count of references with this one: as requests of two clients are.
+    fn apart(&self) -> Result<Self> {
+        let copy = Bytes::copy_from_slice;
+        let answer = self.answer.as_deref().map(copy);
+        Self::new(self.label, &self.name, self.target, copy(&self.body), answer)
     }
 
     fn invocation(&self, id: u128) -> Invocation {
@@ -215,7 +232,12 @@ fn run_tasks(
     let run = |duration| -> Result<Latencies> {
         std::thread::scope(|scope| {
             let threads: Vec<_> = (0..tasks)
-                .map(|_| scope.spawn(|| runtime.block_on(program.repeat(provider, duration))))
+                .map(|_| {
+                    scope.spawn(|| {
+                        let program = program.apart()?;
+                        runtime.block_on(program.repeat(provider, duration))
+                    })
+                })
                 .collect();
             let mut all = Latencies::new();
             for thread in threads {

@@ -29,16 +29,17 @@ use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
 
 pub use claims::ModuleClaim;
-pub use function::{CLIENT_GONE, Function, Inflight};
+pub use function::{CLIENT_GONE, Function, Held, Inflight};
 pub(crate) use hybrid::{Half, HalfFigures};
 pub use providers::Providers;
 
 use claims::Claims;
+use function::Entry;
 use order::WriteOrder;
 use services::Services;
 
 /// All functions at one instant. Replaced as a whole, never changed in place.
-type Snapshot = ArcSwap<HashMap<FunctionName, Arc<Function>>>;
+type Snapshot = ArcSwap<HashMap<FunctionName, Entry>>;
 
 /// The functions of this gateway. Cloning copies a pointer.
 #[derive(Clone)]
@@ -125,14 +126,19 @@ impl Functions {
 
     /// The function that a client calls `name`: `echo`, `echo.openfaas-fn` or `echo.team`.
     ///
-    /// The hot path: no lock, no allocation. `None` also when `name` is no valid name.
+    /// `None` also when `name` is no valid name.
     pub fn get(&self, name: &str) -> Option<Arc<Function>> {
-        self.0.get(name.strip_suffix(function::DEFAULT_SUFFIX).unwrap_or(name))
+        self.0.get(own_name(name))
+    }
+
+    /// The same for an invocation, which is the hot path: no lock, no allocation, no count of references.
+    pub fn hold(&self, name: &str) -> Option<Held> {
+        self.0.snapshot.load().get(own_name(name)).map(Entry::hold)
     }
 
     /// All functions, by name.
     pub fn list(&self) -> Vec<Arc<Function>> {
-        let mut functions: Vec<_> = self.0.snapshot.load().values().cloned().collect();
+        let mut functions: Vec<_> = self.0.snapshot.load().values().map(|entry| Arc::clone(entry)).collect();
         functions.sort_unstable_by(|a, b| a.spec.name.cmp(&b.spec.name));
         functions
     }
@@ -263,8 +269,13 @@ impl Functions {
 impl Inner {
     /// By the written form of a [`FunctionName`].
     fn get(&self, name: &str) -> Option<Arc<Function>> {
-        self.snapshot.load().get(name).cloned()
+        self.snapshot.load().get(name).map(|entry| Arc::clone(entry))
     }
+}
+
+/// A name without what may follow it and means the default namespace.
+fn own_name(name: &str) -> &str {
+    name.strip_suffix(function::DEFAULT_SUFFIX).unwrap_or(name)
 }
 
 impl fmt::Debug for Functions {

@@ -19,7 +19,7 @@ use bramble_provider::{Body, FunctionName, Invocation, ProviderError, Runtime};
 use http::{Request, Response, StatusCode};
 
 use crate::error::{GatewayError, error_response};
-use crate::functions::Function;
+use crate::functions::{Function, Inflight};
 use crate::serve::connection::ConnectionTask;
 use crate::serve::lingering::Lingering;
 use crate::state::Gateway;
@@ -47,7 +47,7 @@ pub(crate) async fn invoke(
     let started_at = SystemTime::now();
     let path_offset = path_offset(request.uri().path());
     let name = &request.uri().path()[PREFIX.len()..path_offset];
-    let Some(function) = gateway.functions.get(name) else { return unknown(name) };
+    let Some(function) = gateway.functions.hold(name) else { return unknown(name) };
     if let Some(refusal) = over_max_inflight(&function) {
         return error_response(&refusal);
     }
@@ -57,7 +57,7 @@ pub(crate) async fn invoke(
     if let Some(upgrade) = &upgrade {
         upgrade.keep(request.headers_mut());
     }
-    let inflight = function.admit();
+    let inflight = Inflight::begin(function);
     let function = inflight.function();
     let deadline = Deadline::after(inflight.since(), gateway.config.upstream_timeout);
     let (request, incoming) = request.into_parts();
@@ -77,13 +77,14 @@ pub(crate) async fn invoke(
             None => error_response(&unasked_upgrade(function)),
         };
     }
-    headers::answer(response.headers_mut(), &call_id, started_at, inflight.since().elapsed());
+    let took = inflight.since().elapsed();
+    headers::answer(response.headers_mut(), &call_id, started_at, took);
     if gone {
         // Nobody reads it, and going without a word counts the invocation as one whose client went.
         return response;
     }
     let deadline = deadline.or_after(function.settings.exec_timeout);
-    CountedBody::wrap(response, inflight, deadline, rest, connection)
+    CountedBody::wrap(response, inflight, took, deadline, rest, connection)
 }
 
 /// Runs an invocation for as long as it may, and as its request's body keeps coming.
@@ -156,9 +157,10 @@ fn unasked_upgrade(function: &Function) -> ProviderError {
 }
 
 fn over_max_inflight(function: &Function) -> Option<ProviderError> {
+    // Summed up over all cores, so only where there is a limit.
+    let limit = function.settings.max_inflight?;
     let inflight = function.inflight();
-    let over = function.settings.max_inflight.is_some_and(|limit| inflight >= limit);
-    over.then(|| ProviderError::Saturated {
+    (inflight >= limit).then(|| ProviderError::Saturated {
         name: function.spec.name.clone(),
         inflight,
         queued: 0,

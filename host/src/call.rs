@@ -9,12 +9,12 @@ use crate::environ::{self, Strings};
 use crate::function_log::LineWriter;
 use crate::input::InputState;
 use crate::output::OutputState;
-use crate::revision::Revision;
+use crate::revision::HeldRevision;
 
 /// What one invocation is given and what it has produced so far.
 #[derive(Debug)]
 pub(crate) struct Call {
-    pub(crate) revision: Arc<Revision>,
+    pub(crate) revision: HeldRevision,
     /// The request without its body, which is behind `input`.
     pub(crate) invocation: Invocation<()>,
     pub(crate) input: Mutex<InputState>,
@@ -24,7 +24,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(revision: Arc<Revision>, invocation: Invocation<()>, input: Body) -> Arc<Self> {
+    pub(crate) fn new(revision: HeldRevision, invocation: Invocation<()>, input: Body) -> Arc<Self> {
         let output = Mutex::new(OutputState::new(revision.max_output_bytes));
         Arc::new(Self {
             revision,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use bramble_provider::{FunctionName, ProviderError, Replicas};
 
 use crate::function_log::FunctionLog;
@@ -27,11 +27,18 @@ pub(crate) struct Function {
     pub(crate) cpu: Arc<CpuMeter>,
 }
 
+/// A function that an invocation holds. The guard counts on the thread that made it: a count of
+/// references that all cores write to is among the dearest parts of a short invocation.
+pub(crate) type Held = Guard<Arc<Function>>;
+
+/// A function as the map has it: in an [`ArcSwap`] for the sake of its guards. It is never swapped.
+pub(crate) type Entry = Arc<ArcSwap<Function>>;
+
 impl Function {
     /// Waits for a slot of this function, then for one of the host's.
-    pub(crate) async fn admit(self: Arc<Self>, wait: Duration) -> Result<Admitted, ProviderError> {
-        self.slots.acquire(wait).await.map_err(|refused| self.saturated(refused))?;
-        let mut admitted = Admitted { function: self, in_host: false };
+    pub(crate) async fn admit(function: Held, wait: Duration) -> Result<Admitted, ProviderError> {
+        function.slots.acquire(wait).await.map_err(|refused| function.saturated(refused))?;
+        let mut admitted = Admitted { function, in_host: false };
         let function = &admitted.function;
         function.host_slots.acquire(wait).await.map_err(|refused| function.saturated(refused))?;
         admitted.in_host = true;
@@ -63,7 +70,7 @@ impl Function {
 /// The right to run one instance; dropping it gives both slots back.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    pub(crate) function: Arc<Function>,
+    pub(crate) function: Held,
     in_host: bool,
 }
 

@@ -34,6 +34,7 @@ mod respond;
 mod revision;
 mod run;
 mod secrets;
+pub mod sharded;
 mod slots;
 mod stderr;
 mod wasm_provider;

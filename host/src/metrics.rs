@@ -1,18 +1,25 @@
 //! The host's own figures.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntGauge, Registry};
+use prometheus::proto::{Metric, MetricFamily, MetricType};
+use prometheus::{HistogramOpts, HistogramVec, IntGauge, Registry};
 use wasmtime::Engine;
 
 use crate::engine::EngineInfo;
+use crate::sharded::{Bounds, Histogram};
+
+/// Where the buckets of the time to make an instance end: from 1 µs on, each twice the last.
+static INSTANTIATE_BOUNDS: Bounds = Bounds::doubling(1e-6);
 
 /// Metrics that the host writes.
 #[derive(Debug)]
 pub(crate) struct HostMetrics {
-    instantiate: Histogram,
+    /// Every invocation counts here, on every core.
+    instantiate: Arc<Histogram>,
     cold_start: HistogramVec,
 }
 
@@ -23,10 +30,7 @@ impl HostMetrics {
         engine: &Engine,
         info: &EngineInfo,
     ) -> Result<Self, prometheus::Error> {
-        let instantiate = Histogram::with_opts(
-            HistogramOpts::new("bramble_wasm_instantiate_seconds", "Time to make a fresh instance.")
-                .buckets(prometheus::exponential_buckets(1e-6, 2.0, 16)?),
-        )?;
+        let instantiate = Arc::new(Histogram::new(&INSTANTIATE_BOUNDS));
         let cold_start = HistogramVec::new(
             HistogramOpts::new(
                 "bramble_cold_start_seconds",
@@ -35,14 +39,14 @@ impl HostMetrics {
             .buckets(prometheus::exponential_buckets(2.5e-4, 2.0, 18)?),
             &["function_name", "runtime"],
         )?;
-        registry.register(Box::new(instantiate.clone()))?;
+        registry.register(Box::new(InstantiateCollector::new(Arc::clone(&instantiate))?))?;
         registry.register(Box::new(cold_start.clone()))?;
         registry.register(Box::new(PoolCollector::new(engine, info)?))?;
         Ok(Self { instantiate, cold_start })
     }
 
     pub(crate) fn instantiated(&self, took: Duration) {
-        self.instantiate.observe(took.as_secs_f64());
+        self.instantiate.observe(took);
     }
 
     pub(crate) fn cold_start(&self, function: &str, took: Duration) {
@@ -58,6 +62,37 @@ impl HostMetrics {
     pub(crate) fn forget(&self, function: &str) {
         // There is none when the function never started cold.
         let _ = self.cold_start.remove_label_values(&[function, "wasm"]);
+    }
+}
+
+/// Sums the times to make an instance up when it is asked.
+struct InstantiateCollector {
+    description: Desc,
+    instantiate: Arc<Histogram>,
+}
+
+impl InstantiateCollector {
+    fn new(instantiate: Arc<Histogram>) -> Result<Self, prometheus::Error> {
+        let (name, help) = ("bramble_wasm_instantiate_seconds", "Time to make a fresh instance.");
+        let description = Desc::new(name.to_owned(), help.to_owned(), Vec::new(), HashMap::new())?;
+        Ok(Self { description, instantiate })
+    }
+}
+
+impl Collector for InstantiateCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.description]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut metric = Metric::default();
+        metric.set_histogram(self.instantiate.to_proto());
+        let mut family = MetricFamily::default();
+        family.set_name(self.description.fq_name.clone());
+        family.set_help(self.description.help.clone());
+        family.set_field_type(MetricType::HISTOGRAM);
+        family.set_metric(vec![metric]);
+        vec![family]
     }
 }
 

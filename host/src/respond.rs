@@ -26,6 +26,8 @@ use crate::run::{Exit, GuestRun};
 const EARLY_BYTES: usize = 64 << 10;
 /// The guest goes on writing when no more than this is left to send.
 const LOW_WATER_BYTES: usize = 64 << 10;
+/// Headers of a response that sets none itself.
+const RESPONSE_HEADERS: usize = 6;
 /// How long output may lie before it is sent.
 const EARLY_AFTER: Duration = Duration::from_millis(100);
 
@@ -108,7 +110,9 @@ impl Responding {
     /// The response without its body, and how many bytes of the output were its head.
     fn head(&self, output: &[u8]) -> Result<(Response<Body>, usize), ProviderError> {
         let mut response = Response::new(Body::empty());
-        response.headers_mut().reserve(8);
+        // Ours and those that the gateway adds. One more would double the map, beyond what the
+        // allocator keeps ready on each thread.
+        response.headers_mut().reserve(RESPONSE_HEADERS);
         let mut len = 0;
         let revision = &self.call.revision;
         if revision.settings.output == OutputForm::Cgi {

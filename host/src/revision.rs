@@ -101,6 +101,9 @@ impl Revision {
     }
 }
 
+/// A revision that an invocation holds. The guard counts on this thread, not on a counter all cores share.
+pub(crate) type HeldRevision = Guard<Arc<Revision>>;
+
 /// Code that stays in memory while this is held.
 pub(crate) struct CodeGuard(Guard<Option<Arc<Code>>>);
 

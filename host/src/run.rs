@@ -64,8 +64,8 @@ impl Exit {
 /// A running guest: polled by whoever wants its response, stopped by dropping it.
 pub(crate) struct GuestRun {
     guest: Option<Pin<Box<dyn Future<Output = Exit> + Send>>>,
-    timeout: Option<Duration>,
-    started: Instant,
+    /// How long it may run, and until when.
+    limit: Option<(Duration, Instant)>,
     /// Made when the guest first waits: most never do.
     alarm: Option<Pin<Box<Sleep>>>,
     /// Where the time is added that the guest was on a thread; nowhere for nearly every function.
@@ -93,7 +93,8 @@ impl GuestRun {
         timeout: Option<Duration>,
         meter: Option<Arc<CpuMeter>>,
     ) -> Self {
-        Self { guest: Some(guest), timeout, started: Instant::now(), alarm: None, meter }
+        let limit = timeout.map(|timeout| (timeout, Instant::now() + timeout));
+        Self { guest: Some(guest), limit, alarm: None, meter }
     }
 
     /// Runs the guest until it ends or has to wait.
@@ -111,8 +112,7 @@ impl GuestRun {
             self.guest = None;
             return Poll::Ready(exit);
         }
-        let Some(timeout) = self.timeout else { return Poll::Pending };
-        let deadline = self.started + timeout;
+        let Some((timeout, deadline)) = self.limit else { return Poll::Pending };
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
         std::task::ready!(alarm.as_mut().poll(cx));
         // Dropping the guest unwinds its stack and frees its instance.
@@ -123,7 +123,7 @@ impl GuestRun {
 
 impl std::fmt::Debug for GuestRun {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GuestRun").field("started", &self.started).finish_non_exhaustive()
+        f.debug_struct("GuestRun").field("limit", &self.limit).finish_non_exhaustive()
     }
 }
 

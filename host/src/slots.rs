@@ -13,11 +13,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::sharded::Alone;
+
 /// A set of slots whose number can change at any time.
 #[derive(Debug)]
 pub(crate) struct Slots {
     desired: AtomicU32,
-    busy: AtomicU32,
+    /// The one thing here that every invocation writes: whoever reads the rest does not wait for it.
+    busy: Alone<AtomicU32>,
     queued: AtomicU32,
     queue_limit: u32,
     waiting: Mutex<VecDeque<oneshot::Sender<()>>>,
@@ -34,7 +37,7 @@ impl Slots {
     pub(crate) fn new(desired: u32, queue_limit: u32) -> Self {
         Self {
             desired: AtomicU32::new(desired),
-            busy: AtomicU32::new(0),
+            busy: Alone(AtomicU32::new(0)),
             queued: AtomicU32::new(0),
             queue_limit,
             waiting: Mutex::default(),
@@ -46,7 +49,7 @@ impl Slots {
     }
 
     pub(crate) fn busy(&self) -> u32 {
-        self.busy.load(SeqCst)
+        self.busy.0.load(SeqCst)
     }
 
     pub(crate) fn queued(&self) -> u32 {
@@ -78,16 +81,18 @@ impl Slots {
 
     /// Gives a slot back, to the next in the queue if there is one.
     pub(crate) fn release(&self) {
-        self.busy.fetch_sub(1, SeqCst);
+        self.busy.0.fetch_sub(1, SeqCst);
         if self.queued.load(SeqCst) > 0 {
             self.admit_waiting();
         }
     }
 
     fn try_take(&self) -> bool {
-        let mut busy = self.busy.load(SeqCst);
+        // A guess instead of a look: looking would fetch the cache line once to read it and once more
+        // to write it. A wrong guess costs nothing but the second try.
+        let mut busy = 0;
         while busy < self.desired.load(SeqCst) {
-            match self.busy.compare_exchange_weak(busy, busy + 1, SeqCst, SeqCst) {
+            match self.busy.0.compare_exchange_weak(busy, busy + 1, SeqCst, SeqCst) {
                 Ok(_) => return true,
                 Err(now) => busy = now,
             }
@@ -125,7 +130,7 @@ impl Slots {
             drop(waiting);
             if sender.send(()).is_err() {
                 // It gave up; the slot is for the next in the list.
-                self.busy.fetch_sub(1, SeqCst);
+                self.busy.0.fetch_sub(1, SeqCst);
             }
         }
     }

@@ -21,14 +21,14 @@ use crate::config::HostConfig;
 use crate::engine::{self, EngineInfo};
 use crate::epoch::EpochTicker;
 use crate::error::HostError;
-use crate::function::{Admitted, Function};
+use crate::function::{Admitted, Entry, Function, Held};
 use crate::function_log::{FunctionLog, HostLogs};
 use crate::http_guest::{self, Answering};
 use crate::library::Library;
 use crate::metrics::HostMetrics;
 use crate::module_store::ModuleInfo;
 use crate::respond::Responding;
-use crate::revision::{CodeGuard, Revision};
+use crate::revision::{CodeGuard, HeldRevision, Revision};
 use crate::run::{self, GuestRun};
 use crate::secrets::clear_views;
 use crate::slots::Slots;
@@ -60,7 +60,7 @@ pub struct WasmProvider {
     info: EngineInfo,
     library: Library,
     metrics: Arc<HostMetrics>,
-    functions: ArcSwap<HashMap<FunctionName, Arc<Function>>>,
+    functions: ArcSwap<HashMap<FunctionName, Entry>>,
     /// Held while the map is replaced.
     writing: Mutex<()>,
     host_slots: Arc<Slots>,
@@ -132,8 +132,8 @@ impl WasmProvider {
     /// [`ProviderError::UnknownModule`], and [`ProviderError::ModuleInUse`] while a function needs it.
     pub async fn remove_module(&self, digest: Digest) -> Result<(), ProviderError> {
         let functions = self.functions.load_full();
-        if let Some(function) = functions.values().find(|function| function.revision.load().digest == digest)
-        {
+        let mut functions = functions.values().map(|function| function.load());
+        if let Some(function) = functions.find(|function| function.revision.load().digest == digest) {
             return Err(ProviderError::ModuleInUse { digest, function: function.name.clone() });
         }
         self.library.remove(digest).await
@@ -152,6 +152,7 @@ impl WasmProvider {
     /// The slots of a function, without waiting.
     pub fn slots(&self, name: &FunctionName) -> Option<SlotCounts> {
         self.functions.load().get(name).map(|function| {
+            let function = function.load();
             let revision = function.revision.load();
             SlotCounts {
                 desired: function.slots.desired(),
@@ -188,19 +189,19 @@ impl WasmProvider {
         refused
     }
 
-    fn new_function(&self, revision: Revision, desired: u32) -> Arc<Function> {
-        Arc::new(Function {
+    fn new_function(&self, revision: Revision, desired: u32) -> Entry {
+        Arc::new(ArcSwap::from_pointee(Function {
             name: revision.name.clone(),
             slots: Slots::new(desired, self.config.queue_limit),
             host_slots: Arc::clone(&self.host_slots),
             log: Arc::clone(revision.log()),
             cpu: Arc::default(),
             revision: ArcSwap::from_pointee(revision),
-        })
+        }))
     }
 
-    fn function(&self, name: &FunctionName) -> Result<Arc<Function>, ProviderError> {
-        let found = self.functions.load().get(name).map(Arc::clone);
+    fn function(&self, name: &FunctionName) -> Result<Held, ProviderError> {
+        let found = self.functions.load().get(name).map(|function| function.load());
         found.ok_or_else(|| ProviderError::UnknownFunction(name.clone()))
     }
 
@@ -208,6 +209,7 @@ impl WasmProvider {
         let _writing = self.writing.lock();
         let current = self.functions.load();
         if let Some(function) = current.get(&revision.name) {
+            let function = function.load();
             function.revision.store(Arc::new(revision));
             function.slots.resize(desired);
             function.unload_if_unused();
@@ -237,7 +239,7 @@ impl WasmProvider {
         &self,
         invocation: Invocation,
         code: CodeGuard,
-        revision: Arc<Revision>,
+        revision: HeldRevision,
         admitted: Admitted,
     ) -> Result<Response<Body>, ProviderError> {
         let (invocation, body) = invocation.into_parts();
@@ -289,7 +291,7 @@ impl Provider for WasmProvider {
         spec.validate()?;
         let digest = digest_in(spec)?;
         let info = self.library.info(digest).await?;
-        let current = self.functions.load().get(&spec.name).map(Arc::clone);
+        let current = self.functions.load().get(&spec.name).map(|function| function.load());
         if let Some(function) = &current
             && function.revision.load().spec == *spec
         {
@@ -317,7 +319,7 @@ impl Provider for WasmProvider {
         let mut functions = HashMap::clone(&self.functions.load());
         if let Some(function) = functions.remove(name) {
             self.functions.store(Arc::new(functions));
-            function.log.close();
+            function.load().log.close();
             self.metrics.forget(name.as_str());
         }
         Ok(())
@@ -344,8 +346,8 @@ impl Provider for WasmProvider {
         name: &FunctionName,
         invocation: Invocation,
     ) -> Result<Response<Body>, ProviderError> {
-        let admitted = self.function(name)?.admit(self.config.queue_wait).await?;
-        let revision = admitted.function.revision.load_full();
+        let admitted = Function::admit(self.function(name)?, self.config.queue_wait).await?;
+        let revision = admitted.function.revision.load();
         let code = match revision.code() {
             Some(code) => code,
             // Boxed, like every path that is rarely taken: a future is as large as its largest branch,

@@ -1,10 +1,13 @@
 //! One function as the request path sees it.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use arc_swap::{ArcSwap, Guard};
+use bramble_host::sharded::Presence;
 use bramble_provider::{FunctionSpec, Runtime, Settings};
 use http::StatusCode;
 use tokio::sync::{Mutex, MutexGuard};
@@ -38,18 +41,50 @@ pub struct Function {
     half_fault: Option<String>,
     hybrid: Option<Arc<Hybrid>>,
     /// Invocations of this revision that did not end.
-    invocations: AtomicU32,
+    invocations: Presence,
     live: Arc<Live>,
+}
+
+/// A function that is held by an invocation. Its guard counts on the thread that made it: a count of
+/// references that all cores write to is among the dearest parts of a short invocation.
+pub type Held = Guard<Arc<Function>>;
+
+/// A function as the snapshot has it.
+#[derive(Clone)]
+pub(super) struct Entry {
+    function: Arc<Function>,
+    /// The same, in an [`ArcSwap`] for the sake of its guards: it is never swapped.
+    held: Arc<ArcSwap<Function>>,
+}
+
+impl Entry {
+    /// The function, for as long as an invocation needs it.
+    pub(super) fn hold(&self) -> Held {
+        self.held.load()
+    }
+}
+
+impl From<Arc<Function>> for Entry {
+    fn from(function: Arc<Function>) -> Self {
+        Self { held: Arc::new(ArcSwap::new(function.clone())), function }
+    }
+}
+
+impl Deref for Entry {
+    type Target = Arc<Function>;
+
+    fn deref(&self) -> &Arc<Function> {
+        &self.function
+    }
 }
 
 /// What outlives a redeploy: an old revision's invocations count in the same place as the new one's.
 ///
-/// `desired` and `inflight` are in one order for all threads: an invocation counts itself and then looks for replicas,
-/// scaling to 0 does it the other way round, and one of the two has to see the other.
+/// `desired` and the invocations that `metrics` counts are in one order for all threads: an invocation counts itself and
+/// then looks for replicas, scaling to 0 does it the other way round, and one of the two has to see the other.
 struct Live {
     metrics: FunctionMetrics,
     desired: AtomicU32,
-    inflight: AtomicU32,
     /// What [`Function::begun`] leaves out of all invocations, or adds to those of a hybrid's containers: how many
     /// there were when it became one of this kind. So it goes on where it was, whatever the function becomes.
     left_out: AtomicU64,
@@ -68,7 +103,6 @@ impl Function {
         let live = Live {
             metrics,
             desired: AtomicU32::new(stored.desired),
-            inflight: AtomicU32::new(0),
             left_out: AtomicU64::new(0),
             added: AtomicU64::new(0),
             activation: Mutex::new(()),
@@ -112,7 +146,7 @@ impl Function {
             fault: None,
             half_fault: None,
             hybrid,
-            invocations: AtomicU32::new(0),
+            invocations: Presence::default(),
             live,
         }
     }
@@ -164,12 +198,12 @@ impl Function {
 
     /// Invocations admitted and unfinished, over all revisions.
     pub fn inflight(&self) -> u32 {
-        self.live.inflight.load(Ordering::SeqCst)
+        self.live.metrics.inflight()
     }
 
     /// The same of this revision alone.
-    pub(super) fn invocations(&self) -> u32 {
-        self.invocations.load(Ordering::Acquire)
+    pub(super) fn invocations(&self) -> u64 {
+        self.invocations.here()
     }
 
     /// Invocations that its replicas took, which are what is scaled: of a hybrid those in containers. Never falls.
@@ -185,14 +219,6 @@ impl Function {
     /// Its series.
     pub fn metrics(&self) -> &FunctionMetrics {
         &self.live.metrics
-    }
-
-    /// Counts an invocation as admitted, since now. The guard counts how it ended.
-    pub fn admit(self: Arc<Self>) -> Inflight {
-        self.live.inflight.fetch_add(1, Ordering::SeqCst);
-        self.invocations.fetch_add(1, Ordering::Relaxed);
-        self.live.metrics.started();
-        Inflight { function: self, since: Instant::now(), code: None }
     }
 
     /// Waits to be the only one that activates the function.
@@ -229,12 +255,22 @@ fn router(
 /// [`Self::finish`] said, or as [`CLIENT_GONE`] when nobody said anything.
 #[must_use = "dropping it at once counts the invocation as given up by the client"]
 pub struct Inflight {
-    function: Arc<Function>,
+    function: Held,
     since: Instant,
     code: Option<StatusCode>,
+    /// How long it took, when that was measured before its end.
+    took: Option<Duration>,
 }
 
 impl Inflight {
+    /// Counts an invocation as admitted, since now.
+    pub fn begin(function: impl Into<Held>) -> Self {
+        let function = function.into();
+        function.invocations.come();
+        function.live.metrics.started();
+        Self { function, since: Instant::now(), code: None, took: None }
+    }
+
     /// What is invoked: the revision that was current when the invocation was admitted.
     pub fn function(&self) -> &Function {
         &self.function
@@ -249,15 +285,20 @@ impl Inflight {
     pub fn finish(mut self, code: StatusCode) {
         self.code = Some(code);
     }
+
+    /// The same, after a time that was measured just now: a look at the clock less.
+    pub fn finish_after(mut self, code: StatusCode, took: Duration) {
+        self.took = Some(took);
+        self.finish(code);
+    }
 }
 
 impl Drop for Inflight {
     fn drop(&mut self) {
         let gone = || StatusCode::from_u16(CLIENT_GONE).expect("499 is in the range of statuses");
-        let live = &self.function.live;
-        live.metrics.finished(self.code.unwrap_or_else(gone), self.since.elapsed());
-        live.inflight.fetch_sub(1, Ordering::SeqCst);
-        self.function.invocations.fetch_sub(1, Ordering::Release);
+        let took = self.took.unwrap_or_else(|| self.since.elapsed());
+        self.function.live.metrics.finished(self.code.unwrap_or_else(gone), took);
+        self.function.invocations.go();
     }
 }
 
@@ -274,7 +315,7 @@ impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Live")
             .field("desired", &self.desired)
-            .field("inflight", &self.inflight)
+            .field("metrics", &self.metrics)
             .finish_non_exhaustive()
     }
 }

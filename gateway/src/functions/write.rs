@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bramble_provider::spec::MODULE_ANNOTATION;
 use bramble_provider::{Code, Digest, FunctionName, FunctionSpec, ProviderError, Runtime, Settings};
 
+use super::function::Entry;
 use super::providers::Amounts;
 use super::{Deployed, Function, Inner, Mode, Restored};
 use crate::error::{GatewayError, causes};
@@ -166,7 +167,7 @@ impl Inner {
                 let fault = fault.to_string();
                 function = if half { function.with_half_fault(fault) } else { function.with_fault(fault) };
             }
-            functions.insert(name, Arc::new(function));
+            functions.insert(name, Arc::new(function).into());
         }
         self.snapshot.store(Arc::new(functions));
         Ok(restored)
@@ -207,14 +208,14 @@ impl Inner {
     }
 
     fn publish(&self, function: Function) {
-        let function = Arc::new(function);
+        let function = Entry::from(Arc::new(function));
         self.change_snapshot(|functions| {
             functions.insert(function.spec.name.clone(), function.clone());
         });
     }
 
     /// Writers of other names do this at the same time, so `change` may run more than once.
-    fn change_snapshot(&self, change: impl Fn(&mut HashMap<FunctionName, Arc<Function>>)) {
+    fn change_snapshot(&self, change: impl Fn(&mut HashMap<FunctionName, Entry>)) {
         self.snapshot.rcu(|functions| {
             let mut functions = HashMap::clone(functions);
             change(&mut functions);

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bramble_provider::{Body, BodyError, ProviderError};
 use bytes::Bytes;
@@ -30,10 +31,11 @@ pub(super) struct CountedBody {
 }
 
 impl CountedBody {
-    /// Counts a whole response at once, and a streamed one at its end.
+    /// Counts a whole response at once, with the time that it `took`, and a streamed one at its end.
     pub(super) fn wrap(
         response: Response<Body>,
         inflight: Inflight,
+        took: Duration,
         deadline: Deadline,
         request: Option<Rest>,
         connection: &ConnectionTask,
@@ -42,7 +44,7 @@ impl CountedBody {
         let (parts, body) = response.into_parts();
         let body = match body.into_whole() {
             Ok(bytes) => {
-                inflight.finish(status);
+                inflight.finish_after(status, took);
                 Body::whole(bytes)
             }
             Err(body) => {

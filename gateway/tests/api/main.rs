@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails should panic")]
 
+mod allocations;
 mod functions;
 mod logs;
 mod metrics;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use bramble_gateway::functions::Inflight;
 use bramble_gateway::store::{Keep, Store, StoredFunction};
 use bramble_provider::{Code, Digest, FunctionName, FunctionSpec};
 use serde_json::json;
@@ -27,9 +28,9 @@ async fn a_function_is_counted_under_the_names_that_dashboards_know() {
     assert!(!text.contains("gateway_functions_seconds"), "a function that was never invoked has a histogram");
 
     let function = server.gateway.functions.get("echo").unwrap();
-    function.clone().admit().finish(StatusCode::OK);
-    drop(function.clone().admit());
-    let running = function.clone().admit();
+    Inflight::begin(function.clone()).finish(StatusCode::OK);
+    drop(Inflight::begin(function.clone()));
+    let running = Inflight::begin(function.clone());
     let text = server.metrics().await;
     has(&text, "gateway_function_invocation_started{function_name=\"echo\"} 3");
     has(&text, "gateway_function_invocation_total{code=\"200\",function_name=\"echo\"} 1");
@@ -48,7 +49,7 @@ async fn counters_survive_a_redeploy() {
     let server = Server::start().await;
     server.deploy("echo").await;
     let before = server.gateway.functions.get("echo").unwrap();
-    let running = before.clone().admit();
+    let running = Inflight::begin(before.clone());
     let update = json!({"service": "echo", "image": image_of(&before.spec), "envVars": {"A": "b"}});
     server.json("PUT", "/system/functions", update).await.expect(202);
     let after = server.gateway.functions.get("echo").unwrap();

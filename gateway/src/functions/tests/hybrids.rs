@@ -52,7 +52,7 @@ async fn what_may_have_a_service_stays_until_docker_is_there_also_over_a_restart
 async fn leaving_containers_is_done_also_when_docker_goes_away_meanwhile() {
     let Fixture { functions, spec, _dir, .. } = fixture().await;
     functions.deploy(hybrid(&spec), Mode::Update).await.unwrap();
-    let inflight = functions.get("echo").unwrap().admit();
+    let inflight = Inflight::begin(functions.get("echo").unwrap());
     let leaving = tokio::spawn({
         let (functions, spec) = (functions.clone(), spec.clone());
         async move { functions.deploy(spec, Mode::Update).await }
@@ -76,7 +76,7 @@ async fn leaving_a_runtime_waits_for_invocations_alone() {
     let looked_at = functions.get("echo").unwrap();
     let soon = Duration::from_secs(1);
     tokio::time::timeout(soon, write::unused(&looked_at)).await.expect("nobody invokes it");
-    let inflight = looked_at.admit();
+    let inflight = Inflight::begin(looked_at);
     let waiting = tokio::time::timeout(Duration::from_millis(50), write::unused(inflight.function()));
     assert!(waiting.await.is_err(), "its half is still asked for");
 }
@@ -98,19 +98,19 @@ async fn what_the_module_takes_is_no_load_of_the_containers() {
     let Fixture { functions, spec, _dir, .. } = fixture().await;
     let counted = || functions.observe(false, |_| false)[0].counters;
     let invoked = |half: Half| {
-        let inflight = functions.get("echo").unwrap().admit();
+        let inflight = Inflight::begin(functions.get("echo").unwrap());
         inflight.function().hybrid().unwrap().taken(half);
         inflight.finish(http::StatusCode::OK);
     };
     for _ in 0..3 {
-        functions.get("echo").unwrap().admit().finish(http::StatusCode::OK);
+        Inflight::begin(functions.get("echo").unwrap()).finish(http::StatusCode::OK);
     }
     assert_eq!(counted().started, 3);
     functions.deploy(hybrid(&spec), Mode::Update).await.unwrap();
     (0..100).for_each(|_| invoked(Half::Wasm));
     assert_eq!(counted().started, 3);
     invoked(Half::Container);
-    let running = functions.get("echo").unwrap().admit();
+    let running = Inflight::begin(functions.get("echo").unwrap());
     assert_eq!((counted().started, counted().inflight, counted().queued), (4, 0, 0));
     // It gets as far as to ask Docker.
     assert!(is_away(&functions.rescale(&spec.name, 1, 0).await));
@@ -118,6 +118,6 @@ async fn what_the_module_takes_is_no_load_of_the_containers() {
     // The count goes on where it was: else one that fell or leapt would be a load.
     functions.deploy(spec.clone(), Mode::Update).await.unwrap();
     assert_eq!(counted().started, 4);
-    functions.get("echo").unwrap().admit().finish(http::StatusCode::OK);
+    Inflight::begin(functions.get("echo").unwrap()).finish(http::StatusCode::OK);
     assert_eq!(counted().started, 5);
 }
