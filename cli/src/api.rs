@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::client::{ANSWER_LIMIT, Answer, Client, RequestBody};
 use crate::error::{CliError, Exit};
-use bramble_provider::url::query;
+use bramble_provider::url::{encode, query};
 use wire::other_namespace;
 pub(crate) use wire::{Deployment, FunctionStatus, Half, Module};
 
@@ -161,6 +161,51 @@ impl Api {
         self.get(&path, &format!("function {name}")).await
     }
 
+    /// What waits and runs in the queue, as the gateway said it.
+    ///
+    /// # Errors
+    /// [`CliError`], as for every call.
+    pub(crate) async fn queue(&self, function: Option<&str>, limit: usize) -> Result<Value> {
+        self.get(&format!("/system/async{}", listing(function, limit)), "the queue").await
+    }
+
+    /// The dead letters, as the gateway said it.
+    ///
+    /// # Errors
+    /// [`CliError`], as for every call.
+    pub(crate) async fn dead_letters(&self, function: Option<&str>, limit: usize) -> Result<Value> {
+        self.get(&format!("/system/async/dead{}", listing(function, limit)), "the dead letters").await
+    }
+
+    /// One asynchronous invocation, as the gateway said it.
+    ///
+    /// # Errors
+    /// [`CliError`] of kind [`Exit::NotFound`] when it is not known.
+    pub(crate) async fn queued(&self, id: &str) -> Result<Value> {
+        self.get(&format!("/system/async/{}", encode(id)), &format!("invocation {id}")).await
+    }
+
+    /// Takes an asynchronous invocation out.
+    ///
+    /// # Errors
+    /// [`CliError`] of kind [`Exit::NotFound`] when it is not known.
+    pub(crate) async fn cancel_queued(&self, id: &str) -> Result<Value> {
+        self.bare(Method::DELETE, &format!("/system/async/{}", encode(id)), id).await
+    }
+
+    /// Has a dead letter run again.
+    ///
+    /// # Errors
+    /// [`CliError`] of kind [`Exit::NotFound`] when there is no such dead letter.
+    pub(crate) async fn replay(&self, id: &str) -> Result<Value> {
+        self.bare(Method::POST, &format!("/system/async/dead/{}/replay", encode(id)), id).await
+    }
+
+    async fn bare(&self, method: Method, path: &str, id: &str) -> Result<Value> {
+        let request = self.client.request(method, path).body(RequestBody::empty())?;
+        parse(&succeed(self.client.ask(request, ANSWER_LIMIT).await?, &format!("invocation {id}"))?)
+    }
+
     /// Whether the gateway takes invocations.
     ///
     /// # Errors
@@ -204,6 +249,11 @@ impl Api {
         let request = self.client.request(Method::PUT, path).header(header::CONTENT_TYPE, "application/wasm");
         Ok(self.client.ask(request.body(body)?, DEPLOY_LIMIT).await?)
     }
+}
+
+fn listing(function: Option<&str>, limit: usize) -> String {
+    let limit = limit.to_string();
+    query(function.map(|function| ("function", function)).into_iter().chain([("limit", limit.as_str())]))
 }
 
 /// The path of a function's status, with what it uses.

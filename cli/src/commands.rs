@@ -11,6 +11,7 @@ mod invoke;
 mod list;
 mod logs;
 mod modules;
+mod queue;
 mod ready;
 mod remove;
 mod scale;
@@ -77,6 +78,7 @@ enum Command {
     Remove(remove::Remove),
     Ready(ready::Ready),
     Modules(modules::Modules),
+    Queue(queue::Queue),
     Version(version::Version),
     Completion(completion::Completion),
 }
@@ -142,6 +144,7 @@ pub(crate) fn run(cli: Cli, context: &Context) -> Result<()> {
         Command::Scale(command) => verbs()?.block_on(command.run(context)),
         Command::Remove(command) => verbs()?.block_on(command.run(context)),
         Command::Ready(command) => verbs()?.block_on(command.run(context)),
+        Command::Queue(command) => verbs()?.block_on(command.run(context)),
         Command::Modules(command) => verbs()?.block_on(command.run(context)),
         Command::Version(command) => verbs()?.block_on(command.run(context)),
         Command::Completion(command) => command.run(context),

@@ -5,12 +5,14 @@
 //! The property that must hold: every refusal of ours is `{"error":{"code","message"}}`.
 
 mod alert;
+mod async_;
 mod body;
 mod count;
 mod extract;
 mod functions;
 mod logs;
 mod modules;
+mod queue;
 mod scaler;
 mod system;
 mod wire;
@@ -47,6 +49,11 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/system/namespaces", get(system::namespaces))
         .route("/system/logs", get(logs::stream))
         .route("/system/info", get(system::info))
+        .route("/system/async", get(queue::overview))
+        .route("/system/async/dead", get(queue::dead))
+        .route("/system/async/dead/{id}/replay", post(queue::replay))
+        .route("/system/async/{id}", get(queue::status).delete(queue::cancel))
+        .route("/async-function/{*name}", post(async_::accept))
         .route_layer(from_fn_with_state(gateway.clone(), count::count));
     Router::new()
         .merge(system)

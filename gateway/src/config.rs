@@ -9,6 +9,7 @@ use std::time::Duration;
 use bramble_host::HostConfig;
 use bramble_swarm::SwarmConfig;
 
+use crate::queue::QueueConfig;
 use crate::scaling::ScalingConfig;
 
 /// Settings of one gateway.
@@ -34,6 +35,8 @@ pub struct GatewayConfig {
     pub containers: SwarmConfig,
     /// The scaler.
     pub scaling: ScalingConfig,
+    /// The queue of asynchronous invocations.
+    pub queue: QueueConfig,
 }
 
 impl GatewayConfig {
@@ -50,6 +53,7 @@ impl GatewayConfig {
             wasm: HostConfig::in_dir(data_dir.clone()),
             containers: SwarmConfig::in_dir(data_dir.clone()),
             scaling: ScalingConfig::default(),
+            queue: QueueConfig::default(),
             data_dir,
         }
     }

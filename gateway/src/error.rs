@@ -35,6 +35,9 @@ pub enum GatewayError {
     /// The client stopped sending before the body was complete (400).
     #[error("the body ended early: {0}")]
     BodyCut(String),
+    /// The step of a chain before this one failed after it had begun to answer (502).
+    #[error("the step before this one broke off in the middle of its answer")]
+    StepBroke,
     /// The client was too slow to send the body (408).
     #[error("the body did not arrive in time")]
     BodyTimedOut,
@@ -56,6 +59,20 @@ pub enum GatewayError {
         /// Of what there are too many.
         what: &'static str,
     },
+    /// The queue of asynchronous invocations is full (429).
+    #[error("the queue is full: it holds {limit}; try again later")]
+    QueueFull {
+        /// The limit that was reached.
+        limit: String,
+        /// When there may be room.
+        retry_after: Duration,
+    },
+    /// No call of this id is known, or not any more (404).
+    #[error("no queued invocation has the id {0:?}, or it ended too long ago")]
+    UnknownCall(String),
+    /// The call has ended (409).
+    #[error("the invocation {0:?} has ended already")]
+    CallEnded(String),
     /// Another scaler has the right to write (409).
     #[error(transparent)]
     LeaseHeld(#[from] LeaseHeld),
@@ -150,10 +167,16 @@ fn gateway_answer(error: &GatewayError) -> Answer {
         E::InvalidJson(_) => answer(StatusCode::BAD_REQUEST, "invalid_json"),
         E::BodyTooLarge { .. } => answer(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
         E::BodyCut(_) => answer(StatusCode::BAD_REQUEST, "body_cut"),
+        E::StepBroke => answer(StatusCode::BAD_GATEWAY, "step_broke"),
         E::BodyTimedOut => answer(StatusCode::REQUEST_TIMEOUT, "body_timed_out"),
         E::UnsupportedType { .. } => answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_type"),
         E::UnknownPath(_) => answer(StatusCode::NOT_FOUND, "unknown_path"),
         E::UnknownMethod(_) => answer(StatusCode::METHOD_NOT_ALLOWED, "unknown_method"),
+        E::QueueFull { retry_after, .. } => {
+            Answer { retry_after: Some(*retry_after), ..answer(StatusCode::TOO_MANY_REQUESTS, "queue_full") }
+        }
+        E::UnknownCall(_) => answer(StatusCode::NOT_FOUND, "unknown_call"),
+        E::CallEnded(_) => answer(StatusCode::CONFLICT, "call_ended"),
         E::LeaseHeld(_) => answer(StatusCode::CONFLICT, "scaler_lease_held"),
         E::AlertsFailed(_) => Answer {
             retry_after: Some(RETRY_SOON),
@@ -207,6 +230,15 @@ pub(crate) fn excerpt(text: &str) -> String {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
     }
+}
+
+/// What is at the end of the chain of causes: hyper's own texts say little.
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }
 
 /// An error and what caused it, in one line for the log.

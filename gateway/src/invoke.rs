@@ -4,8 +4,10 @@
 //! runtime runs a function. The properties that must hold: an invocation that was admitted is counted
 //! once, whatever becomes of it; and it ends within `upstream_timeout`, its response included.
 
+mod chain;
 mod deadline;
-mod headers;
+pub(crate) mod headers;
+pub(crate) mod internal;
 mod request_body;
 mod response_body;
 mod tunnel;
@@ -47,7 +49,13 @@ pub(crate) async fn invoke(
     let started_at = SystemTime::now();
     let path_offset = path_offset(request.uri().path());
     let name = &request.uri().path()[PREFIX.len()..path_offset];
-    let Some(function) = gateway.functions.hold(name) else { return unknown(name) };
+    let Some(function) = gateway.functions.hold(name) else {
+        return match chain::names(name) {
+            // Boxed, so that an invocation of one function does not carry the room for this one.
+            Some(_) => Box::pin(chain::invoke(gateway, request, path_offset, peer, connection)).await,
+            None => unknown(name),
+        };
+    };
     if let Some(refusal) = over_max_inflight(&function) {
         return error_response(&refusal);
     }

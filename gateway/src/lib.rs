@@ -6,11 +6,13 @@
 
 pub mod api;
 pub mod config;
+mod cron;
 pub mod data_dir;
 pub mod error;
 pub mod functions;
 mod invoke;
 pub mod metrics;
+pub mod queue;
 pub mod ready;
 pub mod scaling;
 pub mod serve;

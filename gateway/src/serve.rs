@@ -25,7 +25,9 @@ use tower::ServiceExt;
 
 use crate::api;
 use crate::config::GatewayConfig;
+use crate::cron;
 use crate::invoke::{self, PREFIX};
+use crate::queue;
 use crate::ready::Phase;
 use crate::scaling;
 use crate::state::Gateway;
@@ -76,14 +78,16 @@ pub async fn run(
     tracing::info!(listen = %running.listen, metrics = %running.metrics_listen, "ready");
     ready(&running);
     let scaler = scaling::start(&gateway);
+    let workers = queue::start(&gateway);
+    let schedules = cron::start(&gateway);
     tokio::select! {
         () = shutdown => {}
         () = accept(&listener, &main, &connections) => {}
         () = accept(&metrics_listener, &metrics, &connections) => {}
     }
     // Nothing is scaled down while what runs comes to its end.
-    drop(scaler);
-    drain(&gateway, listener, metrics_listener, connections).await;
+    drop((scaler, schedules));
+    drain(&gateway, listener, metrics_listener, connections, workers).await;
     Ok(())
 }
 
@@ -92,19 +96,22 @@ async fn drain(
     listener: TcpListener,
     metrics_listener: TcpListener,
     connections: Connections,
+    mut workers: queue::Workers,
 ) {
+    workers.stop();
     gateway.readiness.advance(Phase::Draining);
     drop((listener, metrics_listener));
     let timeout = gateway.config.drain_timeout;
     tracing::info!(?timeout, "draining");
     let drained = async {
-        connections.shutdown().await;
+        tokio::join!(connections.shutdown(), workers.drained());
         gateway.functions.settle().await;
     };
     match tokio::time::timeout(timeout, drained).await {
         Ok(()) => tracing::info!("stopped"),
         Err(_) => tracing::warn!(?timeout, "stopped with invocations still running"),
     }
+    workers.flush().await;
 }
 
 async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {

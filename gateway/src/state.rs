@@ -12,6 +12,7 @@ use crate::config::GatewayConfig;
 use crate::data_dir::DataDir;
 use crate::functions::{Functions, Providers};
 use crate::metrics::Metrics;
+use crate::queue::Queue;
 use crate::ready::Readiness;
 use crate::scaling::Scaling;
 use crate::store::Store;
@@ -32,6 +33,8 @@ pub struct Gateway {
     pub containers: Arc<SwarmProvider>,
     /// What scaling shares with the API; [`crate::scaling::start`] runs the loop.
     pub scaling: Scaling,
+    /// Asynchronous invocations; `queue::start` runs them.
+    pub queue: Arc<Queue>,
     /// What is counted.
     pub metrics: Metrics,
     /// Whether requests are taken.
@@ -58,7 +61,8 @@ impl Gateway {
             let (config, metrics) = (config.clone(), metrics.clone());
             tokio::task::spawn_blocking(move || open_parts(&config, &metrics))
         };
-        let (data_dir, store, wasm) = parts.await.context("opening the gateway's parts did not finish")??;
+        let (data_dir, store, wasm, queue) =
+            parts.await.context("opening the gateway's parts did not finish")??;
         let containers = SwarmProvider::open(config.containers.clone(), wasm.cold_starts());
         let containers = Arc::new(containers.map_err(anyhow::Error::msg).context("cannot use Docker")?);
         let providers = Providers::new(wasm.clone(), containers.clone());
@@ -80,6 +84,7 @@ impl Gateway {
             wasm,
             containers,
             scaling,
+            queue,
             metrics,
             readiness,
             started_at,
@@ -92,10 +97,11 @@ impl Gateway {
 fn open_parts(
     config: &GatewayConfig,
     metrics: &Metrics,
-) -> anyhow::Result<(DataDir, Store, Arc<WasmProvider>)> {
+) -> anyhow::Result<(DataDir, Store, Arc<WasmProvider>, Arc<Queue>)> {
     let data_dir = DataDir::open(&config.data_dir)?;
     let store = Store::open(data_dir.path())?;
     let wasm = WasmProvider::open(config.wasm.clone(), metrics.registry())
         .with_context(|| format!("cannot open the wasm host in {}", config.wasm.data_dir.display()))?;
-    Ok((data_dir, store, Arc::new(wasm)))
+    let queue = Queue::open(config.queue.clone(), data_dir.path(), metrics.registry())?;
+    Ok((data_dir, store, Arc::new(wasm), queue))
 }

@@ -5,15 +5,14 @@
 //! The property that must hold: once a write has answered, no kill, crash or full disk undoes it.
 
 mod error;
+pub(crate) mod file;
 pub(crate) mod record;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
 use bramble_provider::FunctionName;
-use parking_lot::Mutex;
 use redb::{
     Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition,
     TableError,
@@ -21,6 +20,7 @@ use redb::{
 use tokio::sync::Semaphore;
 
 pub use error::StoreError;
+use file::DatabaseFile;
 pub use record::StoredFunction;
 
 /// Name to JSON of [`StoredFunction`].
@@ -59,10 +59,7 @@ pub enum Keep {
 pub struct Store(Arc<Inner>);
 
 struct Inner {
-    name: String,
-    open: Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>,
-    /// `None` after a failed write: `redb` refuses all work after one, until it is opened again.
-    database: Mutex<Option<Database>>,
+    file: DatabaseFile,
     /// One thread at most waits for the disk, however many writes are under way.
     turn: Semaphore,
 }
@@ -85,9 +82,8 @@ impl Store {
         name: String,
         open: impl Fn() -> Result<Database, DatabaseError> + Send + Sync + 'static,
     ) -> Result<Self, StoreError> {
-        let inner =
-            Inner { name, open: Box::new(open), database: Mutex::new(None), turn: Semaphore::const_new(1) };
-        inner.with(prepare)?;
+        let inner = Inner { file: DatabaseFile::new(name, open), turn: Semaphore::const_new(1) };
+        inner.file.with(prepare)?;
         Ok(Self(Arc::new(inner)))
     }
 
@@ -96,7 +92,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the file cannot be read or holds what this version does not understand.
     pub fn load(&self) -> Result<Vec<StoredFunction>, StoreError> {
-        self.0.with(|database| {
+        self.0.file.with(|database| {
             let table = database.begin_read()?.open_table(FUNCTIONS)?;
             let mut functions = Vec::new();
             for entry in table.iter()? {
@@ -143,7 +139,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when the file cannot be read or holds what this version does not understand.
     pub fn services(&self) -> Result<Vec<FunctionName>, StoreError> {
-        self.0.with(|database| {
+        self.0.file.with(|database| {
             let table = database.begin_read()?.open_table(SERVICES)?;
             let mut names = Vec::new();
             for entry in table.iter()? {
@@ -196,39 +192,10 @@ impl Store {
         };
         let turn = self.0.turn.acquire().await.expect("the semaphore is never closed");
         let done =
-            tokio::task::spawn_blocking(move || store.0.with(|database| work(database, durability))).await;
+            tokio::task::spawn_blocking(move || store.0.file.with(|database| work(database, durability)))
+                .await;
         drop(turn);
         done.unwrap_or_else(|panic| Err(StoreError::Unfinished(panic)))
-    }
-}
-
-impl Inner {
-    /// Runs `work` on the open database, opening it first when the last work broke it.
-    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let mut slot = self.database.lock();
-        let database = match slot.take() {
-            Some(database) => database,
-            None => guarded(|| Ok((self.open)()?)).map_err(|error| error.of(&self.name))?,
-        };
-        let outcome = guarded(|| work(&database));
-        match &outcome {
-            Err(error) if error.breaks_the_database() => discard(database),
-            _ => *slot = Some(database),
-        }
-        outcome.map_err(|error| error.of(&self.name))
-    }
-}
-
-/// Runs `work`; `redb` panics on some damaged files, and that is bad input to us.
-fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_panic| Err(StoreError::damaged("reading it failed; the cause is in the log")))
-}
-
-/// Closes a database whose locks a panic may have poisoned.
-fn discard(database: Database) {
-    if catch_unwind(AssertUnwindSafe(|| drop(database))).is_err() {
-        tracing::error!("closing the broken store failed");
     }
 }
 
@@ -274,7 +241,7 @@ fn is_prepared(database: &Database) -> Result<bool, StoreError> {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("name", &self.0.name).finish_non_exhaustive()
+        f.debug_struct("Store").field("name", &self.0.file.name()).finish_non_exhaustive()
     }
 }
 

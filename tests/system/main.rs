@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails should panic")]
 
 mod address_space;
+mod chains;
 mod clients;
 mod command;
 mod components;
 mod containers;
 mod crashes;
+mod cron;
 mod deployments;
 mod examples;
 mod guests;
@@ -17,6 +19,7 @@ mod logs;
 mod modules;
 mod nodes;
 mod pool;
+mod queue;
 mod requests;
 mod scaling;
 mod shutdown;

@@ -100,6 +100,40 @@ fn a_full_disk_refuses_a_deployment_and_keeps_what_there_is() {
 }
 
 #[test]
+fn a_full_disk_refuses_a_queued_invocation_and_loses_none_that_was_accepted() {
+    let disk = SmallDisk::new();
+    let gateway = disk.start().start();
+    let limits = json!({"envVars": {"max_inflight": "1", "exec_timeout": "10m"}});
+    gateway.deploy_with("slow", &guest::sleeps(), limits);
+    disk.fill();
+    // Large ones are files; small ones find room in the queue's own file for a while.
+    let call = |gateway: &Gateway, bytes: usize| {
+        gateway.send(gateway.request("POST", "/async-function/slow"), &vec![b'x'; bytes])
+    };
+    call(&gateway, 200_000).refused(507, "out_of_storage", "not queued");
+    let mut accepted = Vec::new();
+    let refused = loop {
+        let answer = call(&gateway, 10_000);
+        if answer.status != 202 {
+            break answer;
+        }
+        accepted.push(answer.header("x-call-id").to_owned());
+        assert!(accepted.len() < 2_000, "the disk is never full");
+    };
+    refused.refused(507, "out_of_storage", "not queued");
+    let unfinished = gateway.get("/system/async").expect(200).json()["unfinished"].as_u64();
+    assert_eq!(unfinished, Some(accepted.len() as u64));
+    disk.free();
+    accepted.push(call(&gateway, 200_000).expect(202).header("x-call-id").to_owned());
+    let gateway = gateway.kill().start();
+    for id in &accepted {
+        gateway.get(&format!("/system/async/{id}")).expect(200);
+    }
+    let unfinished = gateway.get("/system/async").expect(200).json()["unfinished"].as_u64();
+    assert_eq!(unfinished, Some(accepted.len() as u64), "what was refused is there");
+}
+
+#[test]
 fn a_disk_that_fills_up_bit_by_bit_loses_nothing_acknowledged() {
     let disk = SmallDisk::new();
     let mut gateway = disk.start().start();

@@ -24,6 +24,9 @@ use bramble_provider::url::{encode, query};
 /// Most of a failure's body that is looked at to find out whether the gateway wrote it.
 const MAX_ERROR_BYTES: usize = 64 << 10;
 
+/// Where the response of a queued invocation is wanted.
+const CALLBACK: HeaderName = HeaderName::from_static("x-callback-url");
+
 /// Invoke a function: stdin is the request's body, stdout the response's
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -34,7 +37,8 @@ Examples:
   echo hi | bramble invoke hello
   bramble invoke thumbs --content-type image/png < in.png > out.png
   bramble invoke api -X GET --path /users/7 --query full=true -H 'Accept: application/json'
-  bramble invoke wordcount --data @README.md")]
+  bramble invoke wordcount --data @README.md
+  bramble invoke --async report --callback http://127.0.0.1:8080/function/mail")]
 pub(crate) struct Invoke {
     /// The function
     #[arg(value_parser = function_name)]
@@ -60,6 +64,12 @@ pub(crate) struct Invoke {
     /// Give up when the response has not begun after this long [default: the gateway's own limits]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
+    /// Queue it instead of waiting for it; prints its call id
+    #[arg(long = "async", conflicts_with_all = ["method", "timeout"])]
+    later: bool,
+    /// With --async: send the response here, as in http://127.0.0.1:8080/function/mail
+    #[arg(long, value_name = "URL", requires = "later", value_parser = header_value)]
+    callback: Option<HeaderValue>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -70,7 +80,10 @@ impl Invoke {
         let api = self.connection.api(context)?;
         let body = self.body().await?;
         let response = api.client().send(self.request(&api, body)?, self.timeout).await?;
-        if response.status().is_success() {
+        if self.later && response.status() == StatusCode::ACCEPTED {
+            let id = response.headers().get("x-call-id").and_then(|id| id.to_str().ok());
+            context.output.line(id.unwrap_or_default())
+        } else if response.status().is_success() {
             print(response, context.output).await
         } else {
             Err(self.fail(response, context.output).await?.into())
@@ -87,10 +100,12 @@ impl Invoke {
 
     fn request(&self, api: &Api, body: RequestBody) -> Result<Request<RequestBody>> {
         let pairs = self.query.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        let path = format!("/function/{}{}{}", self.name, self.path, query(pairs));
+        let prefix = if self.later { "/async-function" } else { "/function" };
+        let path = format!("{prefix}/{}{}{}", self.name, self.path, query(pairs));
         let mut request = api.client().request(self.method.clone(), &path).body(body)?;
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, self.content_type.clone());
+        headers.extend(self.callback.clone().map(|url| (CALLBACK, url)));
         // The first of a name replaces what we set, the next ones are added.
         let mut seen: Vec<&HeaderName> = Vec::new();
         for (key, value) in &self.header {

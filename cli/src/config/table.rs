@@ -227,6 +227,12 @@ pub(crate) static SETTINGS: &[Setting] = &[
     setting!(Gateway Duration "prometheus_window" / "BRAMBLE_PROMETHEUS_WINDOW"
         => gateway.scaling.prometheus_window as limit,
         "How old its samples may be; more than two scrape intervals"),
+    setting!(Gateway Count "queue_workers" / "BRAMBLE_QUEUE_WORKERS" => gateway.queue.workers as count,
+        "Asynchronous invocations that run at once, over all functions"),
+    setting!(Gateway Count "queue_max" / "BRAMBLE_QUEUE_MAX" => gateway.queue.max_calls as count,
+        "Most asynchronous invocations that wait or run; more are refused with 429"),
+    setting!(Gateway Size "queue_max_size" / "BRAMBLE_QUEUE_MAX_SIZE" => gateway.queue.max_bytes as size,
+        "Most bytes of all their bodies together"),
     setting!(Gateway Format "log_format" / "BRAMBLE_LOG_FORMAT" => log_format as format,
         "Write the gateway's own log as lines or as JSON"),
     setting!(Gateway Level "log_level" / "BRAMBLE_LOG_LEVEL" / "RUST_LOG" => log_level as level,
@@ -239,6 +245,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
 mod tests {
     use super::*;
     use bramble_gateway::GatewayConfig;
+    use bramble_gateway::queue::QueueConfig;
     use bramble_gateway::scaling::ScalingConfig;
     use bramble_host::HostConfig;
     use bramble_swarm::SwarmConfig;
@@ -293,6 +300,9 @@ mod tests {
             ("prometheus_url", "https://prometheus"),
             ("prometheus_selector", "cluster=home"),
             ("prometheus_window", "0"),
+            ("queue_workers", "0"),
+            ("queue_max", "lots"),
+            ("queue_max_size", "0"),
         ] {
             let mut settings = Settings::in_dir("/data");
             assert!(find(key).unwrap().set(&mut settings, text).is_err(), "{key} = {text:?} was accepted");
@@ -348,7 +358,8 @@ mod tests {
                     prometheus_selector: _,
                     prometheus_window: _,
                 },
+            queue: QueueConfig { workers: _, max_calls: _, max_bytes: _ },
         } = GatewayConfig::in_dir("/data");
-        assert_eq!(SETTINGS.len(), 7 + 12 + 8 + 7 + 3, "and the log's two and the samples");
+        assert_eq!(SETTINGS.len(), 7 + 12 + 8 + 7 + 3 + 3, "and the log's two and the samples");
     }
 }

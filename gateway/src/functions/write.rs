@@ -34,6 +34,8 @@ impl Inner {
         let spec = change.onto(current.as_deref())?;
         spec.validate()?;
         super::observe::check_labels(&spec, self.default_desired)?;
+        crate::queue::retry::Retry::read(&spec.annotations)?;
+        crate::cron::schedule::Schedule::read(&spec.annotations)?;
         let _stays = module_of(&spec.code).map(|module| self.modules.using(module)).transpose()?;
         self.providers.check(&spec).await?;
         if let Some(current) = &current {

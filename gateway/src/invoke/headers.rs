@@ -18,13 +18,13 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HOP_BY_HOP: [HeaderName; 6] = [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, TRAILER, UPGRADE];
 
 /// The id that the client brought, or a new one.
-pub(super) fn call_id(headers: &HeaderMap) -> CallId {
+pub(crate) fn call_id(headers: &HeaderMap) -> CallId {
     let brought = headers.get(CALL_ID).and_then(CallId::from_header);
     brought.unwrap_or_else(|| CallId::from_random(fastrand::u128(..)))
 }
 
 /// Takes out what belongs to the connection, with what its `Connection` header names.
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
         return;
     }
@@ -41,7 +41,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// Adds what every response to an invocation carries.
-pub(super) fn answer(headers: &mut HeaderMap, call_id: &CallId, started_at: SystemTime, took: Duration) {
+pub(crate) fn answer(headers: &mut HeaderMap, call_id: &CallId, started_at: SystemTime, took: Duration) {
     strip_hop_by_hop(headers);
     headers.insert(CALL_ID, call_id.header().clone());
     let since_1970 = started_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -40,6 +40,8 @@ pub(super) enum Broken {
     TooLarge = 1,
     /// The client went away, or sent what is no body.
     ClientGone = 2,
+    /// The step of a chain that makes it failed.
+    StepBroke = 3,
 }
 
 impl Broken {
@@ -48,6 +50,7 @@ impl Broken {
         match self {
             Self::TooLarge => GatewayError::BodyTooLarge { limit_bytes },
             Self::ClientGone => GatewayError::BodyCut("the client went away".to_owned()),
+            Self::StepBroke => GatewayError::StepBroke,
         }
     }
 }
@@ -56,10 +59,12 @@ impl Rest {
     /// Why it does not come, once that is known.
     pub(super) fn broken(&self) -> Option<Broken> {
         let found = self.0.load(Ordering::Relaxed);
-        [Broken::TooLarge, Broken::ClientGone].into_iter().find(|broken| *broken as u8 == found)
+        [Broken::TooLarge, Broken::ClientGone, Broken::StepBroke]
+            .into_iter()
+            .find(|broken| *broken as u8 == found)
     }
 
-    fn set(&self, broken: Broken) {
+    pub(super) fn set(&self, broken: Broken) {
         self.0.store(broken as u8, Ordering::Relaxed);
     }
 }

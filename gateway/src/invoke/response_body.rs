@@ -65,6 +65,7 @@ impl CountedBody {
         match self.request_broken() {
             None => self.finish(cause.map_or(BROKEN_OFF, status_of)),
             Some(Broken::TooLarge) => self.finish(StatusCode::PAYLOAD_TOO_LARGE),
+            Some(Broken::StepBroke) => self.finish(StatusCode::BAD_GATEWAY),
             // Dropped without a word it counts as given up by the client.
             Some(Broken::ClientGone) => drop(self.inflight.take()),
         }

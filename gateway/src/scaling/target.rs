@@ -1,5 +1,6 @@
 //! The registry as a scaler's target.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,8 +42,17 @@ impl Gateway {
     pub fn view(&self) -> View {
         let now = Instant::now();
         let holds = &self.scaling.holds;
+        let mut functions = self.functions.observe(memory::is_short(), |name| holds.is_held(name, now));
+        let depths = self.queue.depths();
+        let waiting: HashMap<_, _> = depths.iter().map(|depth| (&depth.function, depth.waiting)).collect();
+        if !waiting.is_empty() {
+            for observed in &mut functions {
+                let waiting = waiting.get(observed.function.name()).copied().unwrap_or_default();
+                observed.counters.queued = observed.counters.queued.saturating_add(waiting);
+            }
+        }
         View {
-            functions: self.functions.observe(memory::is_short(), |name| holds.is_held(name, now)),
+            functions,
             wasm_slots: self.wasm.engine_info().slots,
             default_slots: self.config.wasm.default_slots,
         }

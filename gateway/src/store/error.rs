@@ -59,7 +59,7 @@ impl StoreError {
         self
     }
 
-    pub(super) fn damaged(reason: impl Into<String>) -> Self {
+    pub(crate) fn damaged(reason: impl Into<String>) -> Self {
         Self::Damaged { store: String::new(), reason: reason.into() }
     }
 

@@ -145,7 +145,7 @@ fn refuses_a_store_of_a_newer_version() {
         write.open_table(META)?.insert(VERSION_KEY, VERSION + 1)?;
         Ok(write.commit()?)
     };
-    store.0.with(raise).unwrap();
+    store.0.file.with(raise).unwrap();
     drop(store);
     let error = Store::open(dir.path()).unwrap_err();
     assert!(matches!(error, StoreError::Version { found, .. } if found == VERSION + 1), "{error:?}");

@@ -1,0 +1,139 @@
+//! `/async-function/…`: takes an invocation for later.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bramble_provider::invoke::{CALL_ID, START_TIME};
+use bramble_provider::{FunctionName, ProviderError};
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use tokio::time::timeout;
+
+use super::wire::invalid;
+use crate::error::{GatewayError, excerpt};
+use crate::invoke::headers::{call_id, strip_hop_by_hop};
+use crate::queue::call::{BodyPlace, Call};
+use crate::queue::{CallbackUrl, INLINE_BYTES, NewBody, NewCall, Queue, no_file};
+use crate::state::Gateway;
+use crate::store::record::unix_nanos;
+
+/// What every asynchronous path begins with.
+const PREFIX: &str = "/async-function/";
+
+const CALLBACK: HeaderName = HeaderName::from_static("x-callback-url");
+
+/// Longest pause between two pieces of a body.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// Longest path with its query, and most bytes of headers, that are stored.
+const MAX_HEAD_BYTES: usize = 64 << 10;
+
+/// 202 once the invocation is on the disk.
+pub(super) async fn accept(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+) -> Result<Response, GatewayError> {
+    let accepted_at = SystemTime::now();
+    let (mut head, body) = request.into_parts();
+    let rest = head.uri.path().strip_prefix(PREFIX).unwrap_or_default();
+    let name = &rest[..rest.find('/').unwrap_or(rest.len())];
+    let function = gateway.functions.get(name).ok_or_else(|| unknown(name))?;
+    let own = &rest[name.len()..];
+    let path = head.uri.query().map_or_else(|| own.to_owned(), |query| format!("{own}?{query}"));
+    let callback = callback(&head.headers)?;
+    let id = call_id(&head.headers);
+    let length = body.size_hint();
+    strip_hop_by_hop(&mut head.headers);
+    for name in [CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT] {
+        head.headers.remove(name);
+    }
+    let head_bytes = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+    if head_bytes.sum::<usize>() + path.len() > MAX_HEAD_BYTES {
+        return Err(invalid("headers", format!("with the path they are over {MAX_HEAD_BYTES} bytes")).into());
+    }
+    let limit_bytes = gateway.config.max_body_bytes.min(gateway.queue.max_body_bytes());
+    if length.lower() > limit_bytes {
+        return Err(GatewayError::BodyTooLarge { limit_bytes });
+    }
+    let (body, bytes) = take(&gateway.queue, body, limit_bytes).await?;
+    head.headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
+    let call = Call {
+        id: id.to_string(),
+        function: function.spec.name.clone(),
+        path,
+        headers: Call::stored_headers(&head.headers),
+        callback,
+        body: BodyPlace::Inline { bytes },
+        accepted_at_unix_nanos: unix_nanos(accepted_at),
+    };
+    gateway.queue.accept(NewCall { call, body, scheduled_for: None }).await?;
+    let headers = [(CALL_ID, id.header().clone()), (START_TIME, HeaderValue::from(unix_nanos(accepted_at)))];
+    Ok((StatusCode::ACCEPTED, headers).into_response())
+}
+
+fn unknown(name: &str) -> GatewayError {
+    match FunctionName::parse(name) {
+        Ok(name) => ProviderError::UnknownFunction(name).into(),
+        Err(error) => invalid("function name", error).into(),
+    }
+}
+
+fn callback(headers: &HeaderMap) -> Result<Option<String>, GatewayError> {
+    let Some(value) = headers.get(CALLBACK) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| invalid("X-Callback-Url", "has bytes that no URL has"))?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    CallbackUrl::parse(text)
+        .map_err(|reason| invalid("X-Callback-Url", format!("{:?} {reason}", excerpt(text))))?;
+    Ok(Some(text.to_owned()))
+}
+
+/// Takes a small body whole, and writes a larger one to a file as it comes.
+async fn take(queue: &Queue, mut body: Body, limit_bytes: u64) -> Result<(NewBody, u64), GatewayError> {
+    let mut first = BytesMut::new();
+    while first.len() <= INLINE_BYTES {
+        match next(&mut body).await? {
+            None => {
+                let bytes = first.len() as u64;
+                return within(bytes, limit_bytes).map(|()| (NewBody::Inline(first.freeze()), bytes));
+            }
+            Some(data) => first.extend_from_slice(&data),
+        }
+    }
+    let (mut file, _right) = queue.spool().await?;
+    let (mut bytes, mut data) = (0, Some(first.freeze()));
+    while let Some(piece) = data {
+        bytes += piece.len() as u64;
+        within(bytes, limit_bytes)?;
+        file.write(&piece).await.map_err(|error| no_file(&error))?;
+        data = next(&mut body).await?;
+    }
+    Ok((NewBody::File(file.keep().await.map_err(|error| no_file(&error))?), bytes))
+}
+
+fn within(bytes: u64, limit_bytes: u64) -> Result<(), GatewayError> {
+    if bytes > limit_bytes { Err(GatewayError::BodyTooLarge { limit_bytes }) } else { Ok(()) }
+}
+
+async fn next(body: &mut Body) -> Result<Option<Bytes>, GatewayError> {
+    loop {
+        let frame = timeout(STALL_LIMIT, body.frame()).await.map_err(|_| GatewayError::BodyTimedOut)?;
+        match frame {
+            None => return Ok(None),
+            Some(Err(error)) => return Err(GatewayError::BodyCut(error.to_string())),
+            // Trailers are of no use to a function.
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}

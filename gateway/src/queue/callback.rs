@@ -1,0 +1,200 @@
+//! The answer of an asynchronous invocation, sent to where its caller wants it.
+
+use std::time::Duration;
+
+use bramble_provider::FunctionName;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use crate::invoke::internal::Ended;
+
+/// Longest that one try may take, from looking up the host to the end of its answer.
+const TRY_LIMIT: Duration = Duration::from_secs(10);
+
+/// The waits between tries: there is one try more.
+const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+
+/// Most that is read of an answer, which is for nobody.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+
+/// Most of a function's answer that is sent on; of a longer one only the headers are.
+pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
+
+const FUNCTION_NAME: HeaderName = HeaderName::from_static("x-function-name");
+const FUNCTION_STATUS: HeaderName = HeaderName::from_static("x-function-status");
+const TOO_LARGE: HeaderName = HeaderName::from_static("x-function-body-too-large");
+
+/// Where an answer is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CallbackUrl {
+    host: String,
+    port: u16,
+    authority: String,
+    path: String,
+}
+
+impl CallbackUrl {
+    /// Reads `http://host[:port][/path][?query]`.
+    ///
+    /// # Errors
+    /// What is wrong with it, to be put behind it.
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+        const MALFORMED: &str = "is no URL such as http://127.0.0.1:8080/done";
+        let uri: Uri = text.parse().map_err(|_| MALFORMED)?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => {
+                return Err(
+                    "wants TLS, which callbacks do not speak; use http, through a proxy if it must be",
+                );
+            }
+            _ => return Err(MALFORMED),
+        }
+        let authority = uri.authority().ok_or(MALFORMED)?;
+        if authority.as_str().contains('@') || authority.host().is_empty() {
+            return Err(MALFORMED);
+        }
+        // `Uri` takes a port that is no number for none.
+        let port = match authority.as_str().strip_prefix(authority.host()) {
+            Some("") => 80,
+            _ => authority.port_u16().ok_or(MALFORMED)?,
+        };
+        Ok(Self {
+            host: authority.host().trim_matches(['[', ']']).to_owned(),
+            port,
+            authority: authority.to_string(),
+            path: match uri.path_and_query().map_or("", |path| path.as_str()) {
+                path if path.starts_with('/') => path.to_owned(),
+                query => format!("/{query}"),
+            },
+        })
+    }
+}
+
+/// What is sent.
+#[derive(Debug)]
+pub(super) struct Message {
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Message {
+    /// The answer of a function, with its headers and ours.
+    pub(super) fn of(function: &FunctionName, ended: Ended) -> Self {
+        let Ended { status, mut headers, body } = ended;
+        for name in [TRANSFER_ENCODING, HOST] {
+            headers.remove(name);
+        }
+        if let Ok(name) = HeaderValue::from_str(function.as_str()) {
+            headers.insert(FUNCTION_NAME, name);
+        }
+        headers.insert(FUNCTION_STATUS, HeaderValue::from(status.as_u16()));
+        if body.is_none() {
+            headers.insert(TOO_LARGE, HeaderValue::from_static("true"));
+        }
+        headers.insert(
+            USER_AGENT,
+            HeaderValue::from_static(concat!("bramble-gateway/", env!("CARGO_PKG_VERSION"))),
+        );
+        let body = body.unwrap_or_default();
+        // Hyper says nothing of an empty body, and some servers want a length with every POST.
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        Self { headers, body }
+    }
+}
+
+/// Sends a message until somebody takes it, a few times.
+///
+/// # Errors
+/// What the last try met, in words.
+pub(super) async fn deliver(url: &CallbackUrl, message: &Message) -> Result<(), String> {
+    let mut waits = WAITS.into_iter();
+    loop {
+        let outcome = match timeout(TRY_LIMIT, attempt(url, message)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err((format!("no answer within {TRY_LIMIT:?}"), true)),
+        };
+        match outcome {
+            Ok(()) => return Ok(()),
+            Err((reason, again)) => match waits.next().filter(|_| again) {
+                Some(wait) => sleep(wait).await,
+                None => return Err(format!("the callback to {} failed: {reason}", url.authority)),
+            },
+        }
+    }
+}
+
+/// One try; an error says whether another one may do better.
+async fn attempt(url: &CallbackUrl, message: &Message) -> Result<(), (String, bool)> {
+    let failed = |error: &dyn std::error::Error| (crate::error::innermost(error), true);
+    let stream = TcpStream::connect((url.host.as_str(), url.port)).await.map_err(|error| failed(&error))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
+    let _connection = Connection(tokio::spawn(connection));
+    let mut request = Request::post(&url.path)
+        .header(HOST, &url.authority)
+        .body(Full::new(message.body.clone()))
+        .map_err(|error| (error.to_string(), false))?;
+    request.headers_mut().extend(message.headers.clone());
+    let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
+    let status = response.status();
+    // Read on, so that the other side does not see its answer refused. What it says is for nobody.
+    let _read = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await.is_ok();
+    match status {
+        _ if status.is_success() || status.is_redirection() => Ok(()),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+            Err((format!("it answered {status}"), true))
+        }
+        _ => Err((format!("it answered {status}"), status.is_server_error())),
+    }
+}
+
+/// The task that moves a connection's bytes; it ends with the try.
+struct Connection(tokio::task::JoinHandle<Result<(), hyper::Error>>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn reads_urls_with_a_path_and_a_query() {
+        let url = CallbackUrl::parse("http://127.0.0.1:8080/function/next?a=b").unwrap();
+        assert_eq!(
+            (url.host.as_str(), url.port, url.path.as_str()),
+            ("127.0.0.1", 8080, "/function/next?a=b")
+        );
+        assert_eq!(CallbackUrl::parse("http://a?b").unwrap().path, "/?b");
+        let url = CallbackUrl::parse("http://[::1]").unwrap();
+        assert_eq!((url.host.as_str(), url.port, url.path.as_str()), ("::1", 80, "/"));
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_reach() {
+        for text in ["", "next", "/next", "ftp://a", "http://", "http://a:b@c", "http://a:x", "http://a b"] {
+            assert!(CallbackUrl::parse(text).is_err(), "{text:?}");
+        }
+        assert!(CallbackUrl::parse("https://a").unwrap_err().contains("TLS"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,60}", tail in "[ -~]{0,40}") {
+            let _either = CallbackUrl::parse(&text);
+            if let Ok(url) = CallbackUrl::parse(&format!("http://{tail}")) {
+                prop_assert!(!url.host.is_empty() && url.path.starts_with('/'));
+            }
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The workers: whose turn it is, durably started, invoked, and what becomes of the answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bramble_provider::{Body, Invocation};
+use http::{HeaderValue, Method, Request, Uri};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Queue;
+use super::book::{Ended, Room, Turn};
+use super::call::{BodyPlace, Call};
+use super::callback::{self, CallbackUrl, Message};
+use super::disk::{Change, Read};
+use super::metrics::Outcome;
+use super::retry::Retry;
+use crate::error::causes;
+use crate::invoke::{PREFIX, internal};
+use crate::state::Gateway;
+use crate::store::record::unix_nanos;
+
+/// Longest between two looks when nothing happens: functions may have gone or got room.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Wait after the disk refused a start.
+const DISK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest that a call waits for its function to take it.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The workers while they run.
+#[derive(Debug)]
+#[must_use = "no call is run any more once this is dropped"]
+pub(crate) struct Workers {
+    stop: CancellationToken,
+    dispatcher: JoinHandle<()>,
+    running: TaskTracker,
+    queue: Arc<Queue>,
+}
+
+/// Starts running what waits.
+pub(crate) fn start(gateway: &Arc<Gateway>) -> Workers {
+    let (stop, running) = (CancellationToken::new(), TaskTracker::new());
+    let dispatcher = Dispatcher { gateway: gateway.clone(), running: running.clone() };
+    let stopped = stop.clone();
+    let dispatcher = tokio::spawn(async move {
+        stopped.run_until_cancelled(dispatcher.run()).await;
+    });
+    Workers { stop, dispatcher, running, queue: gateway.queue.clone() }
+}
+
+impl Workers {
+    /// Begins no more calls. What waits stays on the disk.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits until what runs has ended, and is on the disk as such.
+    pub(crate) async fn drained(&mut self) {
+        // A panic of it was told already.
+        let _ended = (&mut self.dispatcher).await.is_ok();
+        self.running.close();
+        self.running.wait().await;
+    }
+
+    /// Has on the disk what was decided until now.
+    pub(crate) async fn flush(&self) {
+        self.queue.flush().await;
+    }
+}
+
+struct Dispatcher {
+    gateway: Arc<Gateway>,
+    running: TaskTracker,
+}
+
+impl Dispatcher {
+    fn queue(&self) -> &Arc<Queue> {
+        &self.gateway.queue
+    }
+
+    async fn run(self) {
+        let mut looked = Instant::now();
+        loop {
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                self.bury_overdue().await;
+            }
+            let now = Instant::now();
+            let (turns, orphans) = self.queue().book.lock().take(now, |name| self.room(name.as_str()));
+            for sequence in orphans {
+                let reason = "its function was removed before it ran".to_owned();
+                self.queue().bury(sequence, None, reason).await;
+            }
+            if turns.is_empty() {
+                let next = self.queue().book.lock().next_wake();
+                let wait = next.map_or(LOOK, |at| at.saturating_duration_since(now).min(LOOK));
+                tokio::select! {
+                    () = self.queue().wake.notified() => {}
+                    () = sleep(wait.max(Duration::from_millis(1))) => {}
+                }
+                continue;
+            }
+            self.begin(turns).await;
+        }
+    }
+
+    /// How many calls of a function may run. It is not asked what the function would refuse anyway.
+    fn room(&self, name: &str) -> Room {
+        let Some(function) = self.gateway.functions.get(name) else { return Room::Gone };
+        // What else runs of it takes its share: then it is tried again after a pause.
+        Room::Most(function.settings.max_inflight.unwrap_or(u32::MAX))
+    }
+
+    /// Has the starts on the disk, and then runs them.
+    async fn begin(&self, turns: Vec<Turn>) {
+        let starts = turns.iter().map(|turn| Change::Start { sequence: turn.sequence, starts: turn.starts });
+        match self.queue().disk.write(starts.collect()).await {
+            Ok(mut reads) => {
+                for turn in turns {
+                    // What is not there was cancelled meanwhile.
+                    let found = reads.iter().position(|read| read.sequence == turn.sequence);
+                    match found.map(|place| reads.swap_remove(place)) {
+                        Some(read) => {
+                            let gateway = self.gateway.clone();
+                            self.running.spawn(async move { Box::pin(run(&gateway, read)).await });
+                        }
+                        None => self.queue().end(turn.sequence, None, Ended::Cancelled).await,
+                    }
+                }
+            }
+            Err(refused) => {
+                tracing::warn!(error = causes(&*refused), "queued invocations wait for the disk");
+                for turn in turns {
+                    self.queue().book.lock().turn_back(turn.sequence, Instant::now());
+                }
+                sleep(DISK_PAUSE).await;
+            }
+        }
+    }
+
+    async fn bury_overdue(&self) {
+        let Some(since) = SystemTime::now().checked_sub(LONGEST_WAIT) else { return };
+        let overdue = self.queue().book.lock().overdue(since);
+        for sequence in overdue {
+            self.queue().book.lock().take_out(sequence);
+            let reason = format!("its function did not take it within {LONGEST_WAIT:?}");
+            self.queue().bury(sequence, None, reason).await;
+        }
+    }
+}
+
+/// Runs a call that is durably started, to whatever end.
+async fn run(gateway: &Gateway, read: Read) {
+    let (queue, sequence, starts) = (&gateway.queue, read.sequence, read.starts);
+    let (call, retry, ended) = match invoke(gateway, read).await {
+        Ok(answered) => answered,
+        Err(NotRun::Refused) => {
+            // First on the disk's way: the next start of it must come after this.
+            let starts = starts - 1;
+            queue.disk.write_later(Change::Wait { sequence, starts, not_before_unix_nanos: 0 }).await;
+            queue.book.lock().turn_back(sequence, Instant::now());
+            queue.wake.notify_one();
+            return;
+        }
+        Err(NotRun::Impossible(reason)) => return queue.bury(sequence, None, reason).await,
+    };
+    let status = ended.status.as_u16();
+    let cancelled = {
+        let mut book = queue.book.lock();
+        book.ran(sequence);
+        book.was_cancelled(sequence)
+    };
+    if cancelled {
+        return queue.end(sequence, Some(status), Ended::Cancelled).await;
+    }
+    let failed = retry.is_failure(status);
+    if failed && starts <= retry.attempts {
+        return again(queue, sequence, starts, &retry).await;
+    }
+    let told = match call.callback.as_deref().map(CallbackUrl::parse) {
+        None => Ok(()),
+        Some(Err(reason)) => Err(format!("the callback's address {reason}")),
+        Some(Ok(url)) => {
+            queue.book.lock().call_back(sequence);
+            queue.wake.notify_one();
+            callback::deliver(&url, &Message::of(&call.function, ended)).await
+        }
+    };
+    match told {
+        _ if failed => {
+            let tries = if starts == 1 { "1 run".to_owned() } else { format!("{starts} runs") };
+            queue
+                .bury(sequence, Some(status), format!("the function answered {status}, after {tries}"))
+                .await;
+        }
+        Ok(()) => queue.end(sequence, Some(status), Ended::Done).await,
+        Err(reason) => queue.bury(sequence, Some(status), reason).await,
+    }
+}
+
+async fn again(queue: &Queue, sequence: u64, starts: u32, retry: &Retry) {
+    let wait = retry.wait(starts, fastrand::f64());
+    queue.metrics.completed(Outcome::Retried);
+    let not_before_unix_nanos = unix_nanos(SystemTime::now() + wait);
+    queue.disk.write_later(Change::Wait { sequence, starts, not_before_unix_nanos }).await;
+    queue.book.lock().retry(sequence, Instant::now() + wait);
+    queue.wake.notify_one();
+}
+
+/// Why a call did not run.
+enum NotRun {
+    /// Its function had no room for it, or its runtime is away.
+    Refused,
+    /// It never will.
+    Impossible(String),
+}
+
+async fn invoke(gateway: &Gateway, read: Read) -> Result<(Call, Retry, internal::Ended), NotRun> {
+    let Read { starts, call, body, .. } = read;
+    let function = gateway.functions.get(call.function.as_str());
+    let function =
+        function.ok_or_else(|| NotRun::Impossible("its function was removed before it ran".to_owned()))?;
+    let body = match &call.body {
+        BodyPlace::Inline { .. } => Body::whole(body),
+        BodyPlace::File { name, .. } => gateway.queue.spool.read(name).await.map_err(|error| {
+            tracing::error!(%error, call_id = call.id, "the body of a queued invocation cannot be read");
+            NotRun::Impossible(format!("its body cannot be read: {error}"))
+        })?,
+    };
+    // They were checked when it was deployed.
+    let retry = Retry::read(&function.spec.annotations).unwrap_or_default();
+    let request = request(&call, starts - 1, retry.attempts)
+        .ok_or_else(|| NotRun::Impossible("its path is no path of a request any more".to_owned()))?;
+    let path_offset = PREFIX.len() + call.function.as_str().len();
+    let started_at = SystemTime::now();
+    let call_id = call.call_id();
+    let invocation = Invocation { call_id, request, path_offset, body, peer: None, started_at };
+    match internal::call(gateway, function, invocation, callback::MAX_BODY_BYTES).await {
+        Ok(ended) => Ok((call, retry, ended)),
+        Err(refusal) => {
+            tracing::debug!(call_id = call.id, error = causes(&refusal), "a queued invocation waits");
+            Err(NotRun::Refused)
+        }
+    }
+}
+
+/// The request as it came, and how often it may have run before.
+fn request(call: &Call, retried: u32, attempts: u32) -> Option<http::request::Parts> {
+    let uri: Uri = format!("{PREFIX}{}{}", call.function, call.path).parse().ok()?;
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = Method::POST;
+    parts.uri = uri;
+    parts.headers = call.header_map();
+    parts.headers.remove("x-retry");
+    parts.headers.remove("x-retry-max");
+    if retried > 0 {
+        parts.headers.insert("x-retry", HeaderValue::from(retried));
+    }
+    if attempts > 0 {
+        parts.headers.insert("x-retry-max", HeaderValue::from(attempts));
+    }
+    Some(parts)
+}
