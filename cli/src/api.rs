@@ -2,6 +2,8 @@
 //!
 //! In: paths, JSON and what a status means. Out: printing.
 
+mod namespaces;
+mod secrets;
 mod wire;
 
 use std::time::Duration;
@@ -16,6 +18,7 @@ use serde_json::{Value, json};
 use crate::client::{ANSWER_LIMIT, Answer, Client, RequestBody};
 use crate::error::{CliError, Exit};
 use bramble_provider::url::{encode, query};
+pub(crate) use secrets::SecretWrite;
 use wire::other_namespace;
 pub(crate) use wire::{Deployment, FunctionStatus, Half, Module};
 
@@ -206,6 +209,15 @@ impl Api {
         parse(&succeed(self.client.ask(request, ANSWER_LIMIT).await?, &format!("invocation {id}"))?)
     }
 
+    /// Asks for the functions, whatever the gateway says to that: whether it takes the login.
+    ///
+    /// # Errors
+    /// [`CliError`] when it cannot be reached.
+    pub(crate) async fn ask_for_functions(&self) -> Result<Answer> {
+        let request = self.client.request(Method::GET, "/system/functions").body(RequestBody::empty())?;
+        Ok(self.client.ask(request, ANSWER_LIMIT).await?)
+    }
+
     /// Whether the gateway takes invocations.
     ///
     /// # Errors
@@ -282,6 +294,10 @@ pub(crate) fn succeed(answer: Answer, what: &str) -> Result<Bytes> {
 
 /// The failure that an answer is.
 pub(crate) fn failure(status: StatusCode, body: &[u8], what: &str) -> CliError {
+    if status == StatusCode::UNAUTHORIZED {
+        let error = CliError::failed(format!("{what}: the gateway asks for a user and a password"));
+        return error.hint("log in with `bramble login --password-stdin`");
+    }
     let exit = if status == StatusCode::NOT_FOUND { Exit::NotFound } else { Exit::Failed };
     match message(body) {
         Some(message) => CliError::new(exit, message),

@@ -5,6 +5,7 @@
 //! the way back. Hyper reads while it writes.
 
 pub(crate) mod body;
+pub(crate) mod tls;
 
 use std::io;
 use std::time::Duration;
@@ -15,11 +16,15 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::error::{CliError, Exit};
 pub(crate) use body::RequestBody;
+pub(crate) use tls::Trust;
 
 /// Longest wait for a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -34,10 +39,23 @@ const MAX_ANSWER_BYTES: usize = 256 << 20;
 const USER_AGENT: &str = concat!("bramble/", env!("CARGO_PKG_VERSION"));
 
 /// Speaks to one gateway.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Client {
     url: HttpUrl,
+    /// What is shown to the API; never to a function, which would learn it.
+    login: Option<HeaderValue>,
+    tls: Option<TlsConnector>,
 }
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// A connection, in the clear or over TLS.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// An answer that was read to its end.
 #[derive(Debug)]
@@ -49,9 +67,18 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    /// A client of this gateway. Nothing is sent yet.
-    pub(crate) fn new(url: HttpUrl) -> Self {
-        Self { url }
+    /// A client of this gateway, over TLS when its URL says so. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`CliError`] when the authorities that are trusted cannot be read.
+    pub(crate) fn trusting(url: HttpUrl, trust: &Trust) -> Result<Self, CliError> {
+        let tls = if url.is_tls() { Some(tls::connector(trust)?) } else { None };
+        Ok(Self { url, login: None, tls })
+    }
+
+    /// The same, showing these credentials to the gateway's API.
+    pub(crate) fn logged_in(self, login: Option<HeaderValue>) -> Self {
+        Self { login, ..self }
     }
 
     /// The gateway.
@@ -61,11 +88,17 @@ impl Client {
 
     /// Starts a request for a path of the gateway (and a query, encoded), such as `/healthz`.
     pub(crate) fn request(&self, method: Method, path_and_query: &str) -> http::request::Builder {
-        Request::builder()
+        let request = Request::builder()
             .method(method)
             .uri(self.url.path(path_and_query))
             .header(header::HOST, self.url.authority())
-            .header(header::USER_AGENT, HeaderValue::from_static(USER_AGENT))
+            .header(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        match &self.login {
+            Some(login) if path_and_query.starts_with("/system/") => {
+                request.header(header::AUTHORIZATION, login)
+            }
+            _ => request,
+        }
     }
 
     /// Sends a request and waits for the head of its response, as long as `limit` says.
@@ -117,7 +150,21 @@ impl Client {
         })
     }
 
-    async fn connect(&self) -> Result<TcpStream, CliError> {
+    async fn connect(&self) -> Result<Box<dyn Stream>, CliError> {
+        let stream = self.reach().await?;
+        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
+        let name = ServerName::try_from(self.url.host().to_owned());
+        let name = name.map_err(|_| {
+            CliError::usage(format!("{:?} is no name that a certificate can be for", self.url.host()))
+        })?;
+        match timeout(CONNECT_LIMIT, tls.connect(name, stream)).await {
+            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Err(error)) => Err(self.untrusted(&error)),
+            Err(_) => Err(self.unreachable(&io::Error::from(io::ErrorKind::TimedOut))),
+        }
+    }
+
+    async fn reach(&self) -> Result<TcpStream, CliError> {
         let address = (self.url.host(), self.url.port());
         let stream = match timeout(CONNECT_LIMIT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => stream,
@@ -133,6 +180,14 @@ impl Client {
         CliError::new(Exit::Unreachable, message).hint(
             "is the gateway running? start it with `bramble up`, or name another one with --gateway \
              or OPENFAAS_URL",
+        )
+    }
+
+    fn untrusted(&self, error: &io::Error) -> CliError {
+        let message = format!("no TLS with the gateway at {}: {error}", self.url);
+        CliError::new(Exit::Unreachable, message).hint(
+            "name the authority of its certificate with --tls-ca FILE; --tls-no-verify takes any certificate, \
+             also that of somebody in between",
         )
     }
 
@@ -175,7 +230,7 @@ mod tests {
                 );
             }
         });
-        Client::new(url.parse().unwrap())
+        Client::trusting(url.parse().unwrap(), &Trust::System).unwrap()
     }
 
     #[tokio::test]
@@ -214,7 +269,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
-        let client = Client::new(url.parse().unwrap());
+        let client = Client::trusting(url.parse().unwrap(), &Trust::System).unwrap();
         let request = client.request(Method::GET, "/healthz").body(RequestBody::empty()).unwrap();
         assert_eq!(client.ask(request, ANSWER_LIMIT).await.unwrap_err().exit(), Exit::Unreachable);
     }

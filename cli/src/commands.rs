@@ -9,25 +9,29 @@ mod down;
 mod gateway;
 mod invoke;
 mod list;
+mod login;
+mod logout;
 mod logs;
 mod modules;
+mod namespace;
 mod queue;
 mod ready;
 mod remove;
 mod scale;
 mod scaler;
+mod secret;
 mod up;
 mod version;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
-use bramble_provider::FunctionName;
+use bramble_provider::{DEFAULT_NAMESPACE, FunctionName, HttpUrl};
 use clap::{Args, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::api::Api;
-use crate::client::Client;
+use crate::client::{Client, Trust};
 use crate::config::Environment;
 use crate::error::CliError;
 use crate::output::Output;
@@ -79,6 +83,11 @@ enum Command {
     Ready(ready::Ready),
     Modules(modules::Modules),
     Queue(queue::Queue),
+    Secret(secret::Secret),
+    #[command(visible_alias = "ns")]
+    Namespace(namespace::Namespace),
+    Login(login::Login),
+    Logout(logout::Logout),
     Version(version::Version),
     Completion(completion::Completion),
 }
@@ -110,17 +119,65 @@ impl Context {
 }
 
 /// Which gateway a verb speaks to.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args)]
 struct Connection {
     /// The gateway [env: OPENFAAS_URL] [default: http://127.0.0.1:8080]
     #[arg(short = 'g', long = "gateway", value_name = "URL")]
     gateway: Option<String>,
+    /// Trust the certificate authorities in this file (PEM) instead of those of this machine
+    #[arg(long, value_name = "FILE", conflicts_with = "tls_no_verify")]
+    tls_ca: Option<PathBuf>,
+    /// Take any certificate of the gateway, also that of somebody in between
+    #[arg(long)]
+    tls_no_verify: bool,
 }
 
 impl Connection {
     fn api(&self, context: &Context) -> Result<Api> {
-        Ok(Api::new(Client::new(context.environment.gateway_url(self.gateway.as_deref())?)))
+        Ok(Api::new(self.client(context)?))
     }
+
+    fn url(&self, context: &Context) -> Result<HttpUrl, CliError> {
+        context.environment.gateway_url(self.gateway.as_deref())
+    }
+
+    /// A client that shows what this user logged in with.
+    fn client(&self, context: &Context) -> Result<Client, CliError> {
+        let url = self.url(context)?;
+        let trust = match &self.tls_ca {
+            _ if self.tls_no_verify => Trust::Anyone,
+            Some(path) => Trust::Authorities(path.clone()),
+            None => Trust::System,
+        };
+        let login = context.environment.logins().of(&url)?;
+        Ok(Client::trusting(url, &trust)?.logged_in(login))
+    }
+}
+
+/// Where a function is whose name does not say it.
+#[derive(Debug, Args)]
+struct InNamespace {
+    /// The function's namespace, unless its name ends with it
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+}
+
+impl InNamespace {
+    /// The function of this name there.
+    fn name(&self, name: &FunctionName) -> Result<FunctionName, CliError> {
+        in_namespace(name, self.namespace.as_deref())
+    }
+}
+
+/// The function of this name in a namespace, if one is said.
+fn in_namespace(name: &FunctionName, namespace: Option<&str>) -> Result<FunctionName, CliError> {
+    let Some(namespace) = namespace else { return Ok(name.clone()) };
+    if ![DEFAULT_NAMESPACE, namespace].contains(&name.namespace()) {
+        let message =
+            format!("{name} is in namespace {}, and --namespace says {namespace}", name.namespace());
+        return Err(CliError::usage(message));
+    }
+    FunctionName::new(name.name(), namespace).map_err(|error| CliError::usage(error.to_string()))
 }
 
 /// Does what the command line says.
@@ -146,6 +203,10 @@ pub(crate) fn run(cli: Cli, context: &Context) -> Result<()> {
         Command::Ready(command) => verbs()?.block_on(command.run(context)),
         Command::Queue(command) => verbs()?.block_on(command.run(context)),
         Command::Modules(command) => verbs()?.block_on(command.run(context)),
+        Command::Secret(command) => verbs()?.block_on(command.run(context)),
+        Command::Namespace(command) => verbs()?.block_on(command.run(context)),
+        Command::Login(command) => verbs()?.block_on(command.run(context)),
+        Command::Logout(command) => command.run(context),
         Command::Version(command) => verbs()?.block_on(command.run(context)),
         Command::Completion(command) => command.run(context),
     }
@@ -200,6 +261,16 @@ mod tests {
         assert_eq!(key_value("a=b=c"), Ok(("a".into(), "b=c".into())));
         assert_eq!(key_value("a="), Ok(("a".into(), String::new())));
         assert!(key_value("a").is_err() && key_value("=b").is_err());
+    }
+
+    #[test]
+    fn a_namespace_may_be_said_apart() {
+        let of = |name: &str, namespace| in_namespace(&function_name(name).unwrap(), namespace);
+        assert_eq!(of("a", None).unwrap().as_str(), "a");
+        assert_eq!(of("a", Some("team")).unwrap().as_str(), "a.team");
+        assert_eq!(of("a.team", Some("team")).unwrap().as_str(), "a.team");
+        assert_eq!(of("a", Some("openfaas-fn")).unwrap().as_str(), "a");
+        assert!(of("a.other", Some("team")).is_err() && of("a", Some("A")).is_err());
     }
 
     #[test]

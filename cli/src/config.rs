@@ -19,6 +19,7 @@ use anyhow::Result;
 use bramble_gateway::GatewayConfig;
 
 use crate::error::CliError;
+use crate::logins::Logins;
 use bramble_provider::HttpUrl;
 use bramble_provider::url::InvalidUrl;
 use file::ConfigFile;
@@ -75,9 +76,21 @@ impl Environment {
             (None, Some(text)) => (text, "OPENFAAS_URL"),
             (None, None) => (DEFAULT_GATEWAY, "the default"),
         };
-        text.parse().map_err(|reason: InvalidUrl| {
+        HttpUrl::with_or_without_tls(text).map_err(|reason: InvalidUrl| {
             CliError::usage(format!("the gateway's URL {text:?} (from {source}) {reason}"))
         })
+    }
+
+    /// Where the logins are, as `faas-cli` looks for them: `OPENFAAS_CONFIG`, or `.openfaas` in the home
+    /// directory; in the current one where `CI` is `true`.
+    pub(crate) fn logins(&self) -> Logins {
+        let in_ci = self.path("CI").is_some_and(|ci| ci.as_os_str() == "true");
+        let directory = match self.path("OPENFAAS_CONFIG") {
+            Some(named) => Some(named),
+            None if in_ci => Some(PathBuf::from(".openfaas")),
+            None => self.path("HOME").map(|home| home.join(".openfaas")),
+        };
+        Logins::in_dir(directory)
     }
 
     /// `$XDG_DATA_HOME/bramble`, else `~/.local/share/bramble`.

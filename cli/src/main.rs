@@ -11,6 +11,7 @@ mod commands;
 mod config;
 mod error;
 mod instance;
+mod logins;
 mod output;
 mod remote;
 mod samples;

@@ -45,7 +45,7 @@ where
         let data_dir = settings.gateway.data_dir.clone();
         let mut announcement = None;
         let announce = |running: &bramble_gateway::Running| {
-            let url = HttpUrl::local(running.listen);
+            let url = HttpUrl::local(running.listen).over_tls(running.tls);
             match Announcement::make(&data_dir, &url.to_string()) {
                 Ok(made) => announcement = Some(made),
                 Err(error) => {

@@ -12,8 +12,10 @@ mod extract;
 mod functions;
 mod logs;
 mod modules;
+mod namespaces;
 mod queue;
 mod scaler;
+mod secrets;
 mod system;
 mod wire;
 mod words;
@@ -25,6 +27,7 @@ use axum::http::{Method, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post, put};
 
+use crate::auth::guard::guard;
 use crate::error::{GatewayError, excerpt};
 use crate::state::Gateway;
 
@@ -46,7 +49,19 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/system/scaler-lease", put(scaler::lease).delete(scaler::give_back))
         .route("/system/modules", get(modules::list).put(modules::upload))
         .route("/system/modules/{*digest}", delete(modules::remove))
-        .route("/system/namespaces", get(system::namespaces))
+        .route(
+            "/system/secrets",
+            get(secrets::list).post(secrets::create).put(secrets::update).delete(secrets::remove),
+        )
+        .route("/system/namespaces", get(namespaces::list))
+        .route("/system/namespace/", post(namespaces::create_unnamed))
+        .route(
+            "/system/namespace/{*name}",
+            get(namespaces::describe)
+                .post(namespaces::create)
+                .put(namespaces::update)
+                .delete(namespaces::remove),
+        )
         .route("/system/logs", get(logs::stream))
         .route("/system/info", get(system::info))
         .route("/system/async", get(queue::overview))
@@ -62,6 +77,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/", get(system::root))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
+        .layer(from_fn_with_state(gateway.clone(), guard))
         .with_state(gateway)
 }
 

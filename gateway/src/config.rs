@@ -9,6 +9,7 @@ use std::time::Duration;
 use bramble_host::HostConfig;
 use bramble_swarm::SwarmConfig;
 
+use crate::auth::AuthConfig;
 use crate::queue::QueueConfig;
 use crate::scaling::ScalingConfig;
 
@@ -29,6 +30,14 @@ pub struct GatewayConfig {
     pub upstream_timeout: Duration,
     /// Longest wait for running invocations when the gateway stops.
     pub drain_timeout: Duration,
+    /// Who may use the API.
+    pub auth: AuthConfig,
+    /// The certificate chain (PEM) with which functions and the API are served over TLS; in the clear if there is none.
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    pub tls_key: Option<PathBuf>,
+    /// Sites whose pages may read answers: origins such as `https://example.com`, or `*`. None if empty.
+    pub cors_origins: Vec<String>,
     /// The wasm host.
     pub wasm: HostConfig,
     /// The container provider.
@@ -50,6 +59,10 @@ impl GatewayConfig {
             read_timeout: Duration::from_secs(60),
             upstream_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
+            auth: AuthConfig::default(),
+            tls_cert: None,
+            tls_key: None,
+            cors_origins: Vec::new(),
             wasm: HostConfig::in_dir(data_dir.clone()),
             containers: SwarmConfig::in_dir(data_dir.clone()),
             scaling: ScalingConfig::default(),

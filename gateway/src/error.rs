@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use axum::response::IntoResponse;
-use bramble_provider::{Body, FunctionName, ProviderError};
+use bramble_provider::{Body, FunctionName, ProviderError, SecretName};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
@@ -79,6 +79,46 @@ pub enum GatewayError {
     /// Some of the functions that alerts named could not be scaled; Alertmanager sends them again (503).
     #[error("not all functions were scaled: {0}")]
     AlertsFailed(String),
+    /// No credentials, or wrong ones (401, with the original's plain body and not the JSON of the others).
+    #[error("invalid credentials")]
+    Unauthorized,
+    /// Too many wrong credentials from this address (429).
+    #[error("too many failed logins from this address; try again later")]
+    TooManyLogins {
+        /// When it may try again.
+        retry_after: Duration,
+    },
+    /// The function asks for a token that was not shown (401).
+    #[error("function {0} asks for its token: Authorization: Bearer TOKEN")]
+    TokenRequired(FunctionName),
+    /// The secret is there already, and the request was to create it (409).
+    #[error("secret {0} exists already; update it with PUT /system/secrets")]
+    SecretExists(SecretName),
+    /// There is no such secret to be changed (404).
+    #[error("secret {0} does not exist")]
+    UnknownSecret(SecretName),
+    /// A function needs it (409).
+    #[error("secret {name} is in use by function {function}; remove that first")]
+    SecretInUse {
+        /// The secret.
+        name: SecretName,
+        /// One of the functions.
+        function: FunctionName,
+    },
+    /// The namespace is there already, and the request was to create it (409).
+    #[error("namespace {0} exists already; update it with PUT")]
+    NamespaceExists(String),
+    /// There is no such namespace (404).
+    #[error("namespace {0} does not exist")]
+    UnknownNamespace(String),
+    /// Something is in it (409).
+    #[error("namespace {name} is not empty: {holds}; remove that first")]
+    NamespaceInUse {
+        /// The namespace.
+        name: String,
+        /// One of the things in it.
+        holds: String,
+    },
     /// The gateway is starting or stopping (503).
     #[error("the gateway is {0}")]
     NotReady(&'static str),
@@ -114,6 +154,12 @@ impl From<&GatewayError> for Response<Body> {
         match error {
             GatewayError::Provider(error) => error_response(error),
             GatewayError::LeaseHeld(held) => respond(gateway_answer(error), error, held.leader.as_deref()),
+            GatewayError::Unauthorized => unauthorized(),
+            GatewayError::TokenRequired(_) => {
+                let mut response = respond(gateway_answer(error), error, None);
+                response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                response
+            }
             other => respond(gateway_answer(other), other, None),
         }
     }
@@ -123,6 +169,16 @@ impl IntoResponse for GatewayError {
     fn into_response(self) -> axum::response::Response {
         Response::<Body>::from(&self).map(axum::body::Body::new)
     }
+}
+
+/// Just as the original refuses: clients and browsers know it.
+fn unauthorized() -> Response<Body> {
+    let mut response = Response::new(Body::whole(Bytes::from_static(b"invalid credentials")));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    let headers = response.headers_mut();
+    headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Restricted\""));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
 }
 
 fn answer(status: StatusCode, code: &'static str) -> Answer {
@@ -177,6 +233,18 @@ fn gateway_answer(error: &GatewayError) -> Answer {
         }
         E::UnknownCall(_) => answer(StatusCode::NOT_FOUND, "unknown_call"),
         E::CallEnded(_) => answer(StatusCode::CONFLICT, "call_ended"),
+        E::Unauthorized => answer(StatusCode::UNAUTHORIZED, "unauthorized"),
+        E::TooManyLogins { retry_after } => Answer {
+            retry_after: Some(*retry_after),
+            ..answer(StatusCode::TOO_MANY_REQUESTS, "too_many_logins")
+        },
+        E::TokenRequired(_) => answer(StatusCode::UNAUTHORIZED, "token_required"),
+        E::SecretExists(_) => answer(StatusCode::CONFLICT, "secret_exists"),
+        E::UnknownSecret(_) => answer(StatusCode::NOT_FOUND, "unknown_secret"),
+        E::SecretInUse { .. } => answer(StatusCode::CONFLICT, "secret_in_use"),
+        E::NamespaceExists(_) => answer(StatusCode::CONFLICT, "namespace_exists"),
+        E::UnknownNamespace(_) => answer(StatusCode::NOT_FOUND, "unknown_namespace"),
+        E::NamespaceInUse { .. } => answer(StatusCode::CONFLICT, "namespace_in_use"),
         E::LeaseHeld(_) => answer(StatusCode::CONFLICT, "scaler_lease_held"),
         E::AlertsFailed(_) => Answer {
             retry_after: Some(RETRY_SOON),

@@ -20,6 +20,7 @@ use std::time::{Duration, SystemTime};
 use bramble_provider::{Body, FunctionName, Invocation, ProviderError, Runtime};
 use http::{Request, Response, StatusCode};
 
+use crate::auth::token;
 use crate::error::{GatewayError, error_response};
 use crate::functions::{Function, Inflight};
 use crate::serve::connection::ConnectionTask;
@@ -56,6 +57,9 @@ pub(crate) async fn invoke(
             None => unknown(name),
         };
     };
+    if let Err(refusal) = token::check(&function, request.headers(), &gateway.secrets) {
+        return Response::from(&refusal);
+    }
     if let Some(refusal) = over_max_inflight(&function) {
         return error_response(&refusal);
     }

@@ -5,6 +5,7 @@
 //! function (`bramble-host`), where settings come from (the command line).
 
 pub mod api;
+pub mod auth;
 pub mod config;
 mod cron;
 pub mod data_dir;
@@ -12,9 +13,11 @@ pub mod error;
 pub mod functions;
 mod invoke;
 pub mod metrics;
+pub mod namespaces;
 pub mod queue;
 pub mod ready;
 pub mod scaling;
+pub mod secrets;
 pub mod serve;
 pub mod state;
 pub mod store;

@@ -2,7 +2,9 @@
 
 pub(crate) mod connection;
 mod connections;
+mod cors;
 pub(crate) mod lingering;
+mod tls;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceExt;
 
 use crate::api;
+use crate::auth::guard::Peer;
 use crate::config::GatewayConfig;
 use crate::cron;
 use crate::invoke::{self, PREFIX};
@@ -35,6 +38,7 @@ use crate::state::Gateway;
 use connection::ConnectionTask;
 use connections::Connections;
 use lingering::Lingering;
+use tls::Tls;
 
 /// Wait after a connection could not be accepted, as when the process is out of file descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -46,6 +50,8 @@ pub struct Running {
     pub listen: SocketAddr,
     /// `/metrics`.
     pub metrics_listen: SocketAddr,
+    /// Whether functions and the API are served over TLS.
+    pub tls: bool,
 }
 
 /// Runs a gateway until `shutdown` resolves, and then until what runs has ended or
@@ -61,17 +67,25 @@ pub async fn run(
     // Ports first: a second gateway on one address should not wait for the store.
     let listener = bind(config.listen, "listen").await?;
     let metrics_listener = bind(config.metrics_listen, "metrics_listen").await?;
-    let running = Running { listen: listener.local_addr()?, metrics_listen: metrics_listener.local_addr()? };
+    let tls = Tls::open(&config)?;
+    let running = Running {
+        listen: listener.local_addr()?,
+        metrics_listen: metrics_listener.local_addr()?,
+        tls: tls.is_some(),
+    };
     let gateway = Gateway::open(config).await?;
     let connections = Connections::new();
     let main = Arc::new(Site {
         router: api::router(Arc::clone(&gateway)),
         gateway: Arc::clone(&gateway),
+        tls: tls.clone(),
         functions: true,
     });
     let metrics = Arc::new(Site {
         router: api::metrics_router(Arc::clone(&gateway)),
         gateway: Arc::clone(&gateway),
+        // For the monitoring beside it, as health is: nothing secret is there, and nothing can be changed.
+        tls: None,
         functions: false,
     });
     gateway.readiness.advance(Phase::Ready);
@@ -80,8 +94,15 @@ pub async fn run(
     let scaler = scaling::start(&gateway);
     let workers = queue::start(&gateway);
     let schedules = cron::start(&gateway);
+    let renewals = async {
+        match tls {
+            Some(tls) => tls.follow().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         () = shutdown => {}
+        () = renewals => {}
         () = accept(&listener, &main, &connections) => {}
         () = accept(&metrics_listener, &metrics, &connections) => {}
     }
@@ -124,6 +145,8 @@ async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
 struct Site {
     gateway: Arc<Gateway>,
     router: Router,
+    /// How to speak to clients, if not in the clear.
+    tls: Option<Tls>,
     /// Whether functions are invoked here.
     functions: bool,
 }
@@ -158,18 +181,36 @@ fn serve(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, connections: &Con
         let connection = Arc::clone(&own);
         async move { Ok::<_, Infallible>(connection.answer(request).await) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(read_timeout)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let connection = connections.watch(connection);
-    let task = tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%peer, %error, "a connection ended badly");
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(read_timeout);
+    let watch = connections.watch();
+    let task = match shared.site.tls.clone() {
+        None => {
+            let connection = watch.over(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+            tokio::spawn(async move { told(peer, connection.await) })
         }
-    });
+        Some(tls) => tokio::spawn(async move {
+            let mut watch = watch;
+            let accepted = tokio::select! {
+                accepted = tls.accept(stream, read_timeout) => accepted,
+                () = watch.stopping() => return,
+            };
+            match accepted {
+                Ok(stream) => {
+                    let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+                    told(peer, watch.over(connection).await);
+                }
+                Err(error) => tracing::debug!(%peer, %error, "a client does not speak TLS"),
+            }
+        }),
+    };
     shared.task.is(task.abort_handle());
+}
+
+fn told(peer: SocketAddr, ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "a connection ended badly");
+    }
 }
 
 /// One connection, as its requests share it.
@@ -181,10 +222,27 @@ struct Connection {
 
 impl Connection {
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let site = &self.site;
+        let origins = &site.gateway.config.cors_origins;
+        if origins.is_empty() || !site.functions {
+            return self.route(request).await;
+        }
+        let Some(allowed) = cors::allowed(origins, &request) else { return self.route(request).await };
+        if let Some(preflight) = allowed.preflight(&request) {
+            return preflight;
+        }
+        let mut response = self.route(request).await;
+        allowed.name(response.headers_mut());
+        response
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Response<Body> {
         let (site, request) = (&self.site, Lingering::wrap(request));
         if site.functions && request.uri().path().starts_with(PREFIX) {
             return invoke::invoke(&site.gateway, request, self.peer, &self.task).await;
         }
+        let mut request = request;
+        request.extensions_mut().insert(Peer(self.peer));
         // Boxed so that the router's large future does not sit in every connection.
         let answer: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(site.router.clone().oneshot(request));
         match answer.await {

@@ -5,16 +5,19 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use bramble_host::WasmProvider;
-use bramble_swarm::SwarmProvider;
+use bramble_swarm::{SwarmConfig, SwarmProvider};
 use tokio::sync::Semaphore;
 
+use crate::auth::Auth;
 use crate::config::GatewayConfig;
 use crate::data_dir::DataDir;
 use crate::functions::{Functions, Providers};
 use crate::metrics::Metrics;
+use crate::namespaces::Namespaces;
 use crate::queue::Queue;
 use crate::ready::Readiness;
 use crate::scaling::Scaling;
+use crate::secrets::Secrets;
 use crate::store::Store;
 
 /// Most modules on their way in at once.
@@ -27,6 +30,12 @@ pub struct Gateway {
     pub config: GatewayConfig,
     /// The functions, and the one writer of desired state.
     pub functions: Functions,
+    /// Who may use the API.
+    pub auth: Auth,
+    /// The secrets of functions.
+    pub secrets: Secrets,
+    /// The namespaces that were made.
+    pub namespaces: Namespaces,
     /// The wasm host.
     pub wasm: Arc<WasmProvider>,
     /// The container provider, whether or not there is a Docker.
@@ -61,9 +70,13 @@ impl Gateway {
             let (config, metrics) = (config.clone(), metrics.clone());
             tokio::task::spawn_blocking(move || open_parts(&config, &metrics))
         };
-        let (data_dir, store, wasm, queue) =
+        let Parts { auth, data_dir, store, namespaces, wasm, queue } =
             parts.await.context("opening the gateway's parts did not finish")??;
-        let containers = SwarmProvider::open(config.containers.clone(), wasm.cold_starts());
+        let secrets = Secrets::new(config.wasm.secrets_dir.clone());
+        // Both providers take the secrets from one place.
+        let containers =
+            SwarmConfig { secrets_dir: config.wasm.secrets_dir.clone(), ..config.containers.clone() };
+        let containers = SwarmProvider::open(containers, wasm.cold_starts());
         let containers = Arc::new(containers.map_err(anyhow::Error::msg).context("cannot use Docker")?);
         let providers = Providers::new(wasm.clone(), containers.clone());
         let functions = Functions::new(store, providers, &metrics, config.wasm.default_slots)
@@ -81,6 +94,9 @@ impl Gateway {
         Ok(Arc::new(Self {
             config,
             functions,
+            auth,
+            secrets,
+            namespaces,
             wasm,
             containers,
             scaling,
@@ -94,14 +110,23 @@ impl Gateway {
     }
 }
 
-fn open_parts(
-    config: &GatewayConfig,
-    metrics: &Metrics,
-) -> anyhow::Result<(DataDir, Store, Arc<WasmProvider>, Arc<Queue>)> {
+/// What is opened off the async threads.
+struct Parts {
+    auth: Auth,
+    data_dir: DataDir,
+    store: Store,
+    namespaces: Namespaces,
+    wasm: Arc<WasmProvider>,
+    queue: Arc<Queue>,
+}
+
+fn open_parts(config: &GatewayConfig, metrics: &Metrics) -> anyhow::Result<Parts> {
+    let auth = Auth::open(&config.auth, config.listen)?;
     let data_dir = DataDir::open(&config.data_dir)?;
     let store = Store::open(data_dir.path())?;
+    let namespaces = Namespaces::open(store.clone())?;
     let wasm = WasmProvider::open(config.wasm.clone(), metrics.registry())
         .with_context(|| format!("cannot open the wasm host in {}", config.wasm.data_dir.display()))?;
     let queue = Queue::open(config.queue.clone(), data_dir.path(), metrics.registry())?;
-    Ok((data_dir, store, Arc::new(wasm), queue))
+    Ok(Parts { auth, data_dir, store, namespaces, wasm: Arc::new(wasm), queue })
 }

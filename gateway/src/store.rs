@@ -8,6 +8,7 @@ mod error;
 pub(crate) mod file;
 pub(crate) mod record;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use redb::{
 };
 use tokio::sync::Semaphore;
 
+use crate::namespaces::Namespace;
 pub use error::StoreError;
 use file::DatabaseFile;
 pub use record::StoredFunction;
@@ -31,6 +33,9 @@ const SERVICES: TableDefinition<'_, &str, ()> = TableDefinition::new("services")
 
 /// The key in [`META`] that says that [`SERVICES`] is complete: a store of before has functions and no marks.
 const SERVICES_KEY: &str = "services";
+
+/// Name to JSON of [`Namespace`].
+const NAMESPACES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("namespaces");
 
 /// Facts about the store itself.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -181,6 +186,56 @@ impl Store {
         .await
     }
 
+    /// The namespaces that were made, by name. Blocking.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be read or holds what this version does not understand.
+    pub fn namespaces(&self) -> Result<BTreeMap<String, Namespace>, StoreError> {
+        self.0.file.with(|database| {
+            let table = database.begin_read()?.open_table(NAMESPACES)?;
+            let mut namespaces = BTreeMap::new();
+            for entry in table.iter()? {
+                let (key, value) = entry?;
+                let namespace = serde_json::from_slice(value.value());
+                let namespace = namespace
+                    .map_err(|error| StoreError::damaged(format!("namespace {:?}: {error}", key.value())))?;
+                namespaces.insert(key.value().to_owned(), namespace);
+            }
+            Ok(namespaces)
+        })
+    }
+
+    /// Writes one namespace over what was there, durably.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old state is then intact.
+    pub async fn put_namespace(&self, name: &str, namespace: &Namespace) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        let json = serde_json::to_vec(namespace).expect("it has string keys only, so it always serialises");
+        self.write(Keep::Durably, move |database, durability| {
+            let mut write = database.begin_write()?;
+            write.set_durability(durability)?;
+            write.open_table(NAMESPACES)?.insert(name.as_str(), json.as_slice())?;
+            Ok(write.commit()?)
+        })
+        .await
+    }
+
+    /// Takes one namespace out, durably.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the old state is then intact.
+    pub async fn remove_namespace(&self, name: &str) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.write(Keep::Durably, move |database, durability| {
+            let mut write = database.begin_write()?;
+            write.set_durability(durability)?;
+            write.open_table(NAMESPACES)?.remove(name.as_str())?;
+            Ok(write.commit()?)
+        })
+        .await
+    }
+
     async fn write<F>(&self, keep: Keep, work: F) -> Result<(), StoreError>
     where
         F: FnOnce(&Database, Durability) -> Result<(), StoreError> + Send + 'static,
@@ -208,6 +263,7 @@ fn prepare(database: &Database) -> Result<(), StoreError> {
     write.set_durability(Durability::Immediate)?;
     {
         let functions = write.open_table(FUNCTIONS)?;
+        write.open_table(NAMESPACES)?;
         let mut services = write.open_table(SERVICES)?;
         let mut meta = write.open_table(META)?;
         let found = meta.get(VERSION_KEY)?.map(|version| version.value());
@@ -231,10 +287,13 @@ fn prepare(database: &Database) -> Result<(), StoreError> {
 
 /// Whether a store of this version has all its tables.
 fn is_prepared(database: &Database) -> Result<bool, StoreError> {
-    let meta = match database.begin_read()?.open_table(META) {
+    let read = database.begin_read()?;
+    // Whatever table came last: a store of before has none.
+    match read.open_table(NAMESPACES) {
         Err(TableError::TableDoesNotExist(_)) => return Ok(false),
-        meta => meta?,
-    };
+        last => drop(last?),
+    }
+    let meta = read.open_table(META)?;
     let found = meta.get(VERSION_KEY)?.map(|version| version.value());
     Ok(found == Some(VERSION) && meta.get(SERVICES_KEY)?.is_some())
 }

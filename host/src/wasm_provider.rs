@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use bramble_provider::quantity::format_bytes;
 use bramble_provider::{
     Body, Digest, FunctionName, FunctionSpec, FunctionStatus, Invocation, LogQuery, Provider, ProviderError,
-    Replicas, Runtime, Scale, spec,
+    Replicas, Runtime, Scale, SecretName, spec,
 };
 use bytes::Bytes;
 use http::Response;
@@ -187,6 +187,27 @@ impl WasmProvider {
         let _writing = self.writing.lock();
         self.functions.store(Arc::new(functions));
         refused
+    }
+
+    /// Shows the functions of a namespace the value that a secret has now. Guests that open its file from now on
+    /// read that; where it cannot be shown they read the old one. Blocks on files.
+    ///
+    /// # Errors
+    /// [`ProviderError::OutOfStorage`] and others, of the first function to which it could not be shown.
+    pub fn secret_changed(&self, namespace: &str, name: &SecretName) -> Result<(), ProviderError> {
+        let functions = self.functions.load_full();
+        let mut failed = Ok(());
+        let functions = functions.values().map(|entry| entry.load());
+        for function in functions.filter(|function| function.name.namespace() == namespace) {
+            let revision = function.revision.load();
+            let Some(view) = revision.secrets.as_ref().filter(|_| revision.spec.secrets.contains(name))
+            else {
+                continue;
+            };
+            let shown = view.refresh(&self.config.secrets_dir, namespace, name);
+            failed = failed.and(shown);
+        }
+        failed
     }
 
     fn new_function(&self, revision: Revision, desired: u32) -> Entry {

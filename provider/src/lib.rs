@@ -24,7 +24,7 @@ pub use digest::Digest;
 pub use error::ProviderError;
 pub use invoke::{CallId, Invocation};
 pub use log::{LogLine, LogQuery};
-pub use name::{DEFAULT_NAMESPACE, FunctionName, SecretName};
+pub use name::{DEFAULT_NAMESPACE, FunctionName, SecretName, check_namespace};
 pub use provider::{LogStream, Provider, Scale};
 pub use settings::{HybridPolicy, OutputForm, Settings};
 pub use spec::{Code, FunctionSpec, Resources, Runtime};

@@ -93,6 +93,26 @@ impl SecretName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What it is called among the secrets of all namespaces, as a file or in a Swarm: the name itself in
+    /// [`DEFAULT_NAMESPACE`], else `name_namespace`. No name has an underscore, so no two are called alike.
+    pub fn in_namespace(&self, namespace: &str) -> String {
+        match namespace {
+            "" | DEFAULT_NAMESPACE => self.0.to_string(),
+            other => format!("{}_{other}", self.0),
+        }
+    }
+}
+
+/// Whether a text can be a namespace: a DNS label (RFC 1123).
+///
+/// # Errors
+/// [`InvalidName`] with the text that was refused.
+pub fn check_namespace(text: &str) -> Result<(), InvalidName> {
+    if is_label(text) {
+        return Ok(());
+    }
+    Err(InvalidName { kind: "namespace", text: shortened(text), rule: LABEL_RULE })
 }
 
 /// A name that is not valid.
@@ -199,6 +219,14 @@ mod tests {
         let error = FunctionName::parse(&"X".repeat(1 << 20)).unwrap_err();
         assert!(error.to_string().len() < 300);
         assert!(error.to_string().contains("XXX"));
+    }
+
+    #[test]
+    fn secrets_of_two_namespaces_are_called_differently() {
+        let name = SecretName::parse("db").unwrap();
+        assert_eq!((name.in_namespace(DEFAULT_NAMESPACE), name.in_namespace("")), ("db".into(), "db".into()));
+        assert_eq!(name.in_namespace("team"), "db_team");
+        assert!(SecretName::parse("db_team").is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::ProviderError;
+use crate::name::SecretName;
 use crate::quantity::parse_duration;
 
 /// The annotation that chooses [`OutputForm`].
@@ -11,6 +12,9 @@ pub const OUTPUT_ANNOTATION: &str = "bramble.output";
 
 /// The annotation that chooses [`HybridPolicy`].
 pub const POLICY_ANNOTATION: &str = "bramble.policy";
+
+/// The annotation that names the secret whose value callers must show.
+pub const TOKEN_ANNOTATION: &str = "bramble.auth.token-secret";
 
 /// Longest an invocation may run when the function does not say: the `exec_timeout` default.
 pub const DEFAULT_EXEC_TIMEOUT: Duration = Duration::from_secs(30);
@@ -34,6 +38,8 @@ pub struct Settings {
     pub output: OutputForm,
     /// Which runtime of a hybrid takes an invocation, by [`POLICY_ANNOTATION`].
     pub policy: HybridPolicy,
+    /// The secret that holds the token which callers must show, by [`TOKEN_ANNOTATION`]; open to all if none.
+    pub token_secret: Option<SecretName>,
 }
 
 /// Which runtime of a hybrid function takes an invocation. Means nothing for other functions.
@@ -92,6 +98,7 @@ impl Default for Settings {
             combine_output: false,
             output: OutputForm::Body,
             policy: HybridPolicy::default(),
+            token_secret: None,
         }
     }
 }
@@ -124,6 +131,11 @@ impl Settings {
         settings.write_debug = switch(env, "write_debug")?;
         settings.combine_output = switch(env, "combine_output")?;
         settings.policy = HybridPolicy::read(annotations)?;
+        if let Some(text) = annotations.get(TOKEN_ANNOTATION) {
+            let name = SecretName::parse(text);
+            settings.token_secret =
+                Some(name.map_err(|error| refused("annotations.bramble.auth.token-secret", error))?);
+        }
         settings.output = match annotations.get(OUTPUT_ANNOTATION).map(String::as_str) {
             None | Some("body") => OutputForm::Body,
             Some("cgi") => OutputForm::Cgi,

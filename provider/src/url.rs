@@ -10,9 +10,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_e
 /// All but RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A server's address: a host, a port and perhaps a path before every other. Without TLS.
+/// A server's address: a host, a port and perhaps a path before every other.
+///
+/// Parsing a text refuses TLS, which most parts do not speak; [`Self::with_or_without_tls`] takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpUrl {
+    tls: bool,
     host: String,
     port: u16,
     authority: String,
@@ -36,32 +39,43 @@ impl FromStr for HttpUrl {
 
     /// Reads `http://host[:port][/path][/]`; the scheme may be left out.
     fn from_str(text: &str) -> Result<Self, InvalidUrl> {
+        let url = Self::with_or_without_tls(text)?;
+        if url.tls { Err(InvalidUrl::Tls) } else { Ok(url) }
+    }
+}
+
+impl HttpUrl {
+    /// Reads `http[s]://host[:port][/path][/]`, for a part that speaks TLS.
+    ///
+    /// # Errors
+    /// [`InvalidUrl::Malformed`]
+    pub fn with_or_without_tls(text: &str) -> Result<Self, InvalidUrl> {
         let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let uri: Uri = with_scheme.parse().map_err(|_| InvalidUrl::Malformed)?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(InvalidUrl::Tls),
+        let tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
             _ => return Err(InvalidUrl::Malformed),
-        }
+        };
         let authority = uri.authority().ok_or(InvalidUrl::Malformed)?;
         if authority.as_str().contains('@') || uri.query().is_some() || authority.host().is_empty() {
             return Err(InvalidUrl::Malformed);
         }
         // `Uri` takes a port that is no number for none.
         let port = match authority.as_str().strip_prefix(authority.host()) {
+            Some("") if tls => 443,
             Some("") => 80,
             _ => authority.port_u16().ok_or(InvalidUrl::Malformed)?,
         };
         Ok(Self {
+            tls,
             host: authority.host().trim_matches(['[', ']']).to_owned(),
             port,
             authority: authority.to_string(),
             base: uri.path().trim_end_matches('/').to_owned(),
         })
     }
-}
 
-impl HttpUrl {
     /// The server of this machine that listens on this address; all addresses are reached at the
     /// loopback one.
     pub fn local(listen: SocketAddr) -> Self {
@@ -72,7 +86,18 @@ impl HttpUrl {
         };
         let address = SocketAddr::new(host, listen.port());
         let (host, authority) = (host.to_string(), address.to_string());
-        Self { host, port: listen.port(), authority, base: String::new() }
+        Self { tls: false, host, port: listen.port(), authority, base: String::new() }
+    }
+
+    /// The same server, over TLS or in the clear.
+    #[must_use]
+    pub fn over_tls(self, tls: bool) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// Whether it is asked over TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
     }
 
     /// The host to connect to; an IPv6 address without brackets.
@@ -98,7 +123,8 @@ impl HttpUrl {
 
 impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.base)
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.base)
     }
 }
 
@@ -159,6 +185,11 @@ mod tests {
             assert_eq!(text.parse::<HttpUrl>(), Err(InvalidUrl::Malformed), "{text:?}");
         }
         assert_eq!("https://pi".parse::<HttpUrl>(), Err(InvalidUrl::Tls));
+        let tls = HttpUrl::with_or_without_tls("https://pi/").unwrap();
+        assert_eq!((tls.to_string().as_str(), tls.port(), tls.is_tls()), ("https://pi", 443, true));
+        let plain = HttpUrl::with_or_without_tls("http://pi").unwrap();
+        assert_eq!((plain.port(), plain.is_tls()), (80, false));
+        assert_eq!(HttpUrl::with_or_without_tls("ftp://pi"), Err(InvalidUrl::Malformed));
     }
 
     #[test]

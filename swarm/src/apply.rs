@@ -36,6 +36,8 @@ enum Image {
     Latest,
     /// What it meant when it was deployed, if the service is still there: a restart changes nothing.
     AsItIs,
+    /// The same, also where the rest of the service is to be another: a secret changed.
+    Kept,
 }
 
 impl Core {
@@ -79,6 +81,28 @@ impl Core {
         image::pin(&self.docker, image_named(spec)?, &self.auth).await
     }
 
+    /// An image that was pinned before, with the credentials of now.
+    async fn pin_again(&self, spec: &FunctionSpec, reference: String) -> Result<Pinned, ProviderError> {
+        let credentials = self.auth.for_image(image_named(spec)?).await;
+        // An image of this machine alone is named by its id, which no registry knows.
+        let credentials = credentials.filter(|_| reference.contains('@'));
+        Ok(Pinned { reference, credentials })
+    }
+
+    /// Makes the service of a function have the values that its secrets have now. Nothing, when it was removed.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub(crate) async fn rotate(&self, function: &Function) -> Result<(), ProviderError> {
+        let _alone = function.writing.lock().await;
+        if !self.functions.get(&function.name).is_some_and(|known| std::ptr::eq(&**known, function)) {
+            return Ok(());
+        }
+        self.available().await?;
+        let wanted = function.wanted.lock().clone();
+        Box::pin(self.write_service(function, &wanted, Image::Kept)).await
+    }
+
     /// The caller is the service's only writer.
     async fn write_service(
         &self,
@@ -89,10 +113,11 @@ impl Core {
         let spec = &*wanted.spec;
         image_named(spec)?;
         let found = match choice {
-            Image::AsItIs => self.find(function).await?,
+            Image::AsItIs | Image::Kept => self.find(function).await?,
             Image::Latest => None,
         };
-        let secrets = secret::find(&self.docker, spec).await?;
+        let secrets = secret::provide(&self.docker, &self.config.secrets_dir, spec).await?;
+        let mut kept = None;
         if let Some(found) = found
             && let Some(reference) = image_of(&found)
         {
@@ -106,8 +131,12 @@ impl Core {
                 self.begins(&function.name).await?;
                 return self.set_found_replicas(function, wanted.desired, Some(found)).await;
             }
+            kept = (choice == Image::Kept).then(|| reference.to_owned());
         }
-        let Pinned { reference, credentials } = self.pin(spec).await?;
+        let Pinned { reference, credentials } = match kept {
+            Some(reference) => self.pin_again(spec, reference).await?,
+            None => self.pin(spec).await?,
+        };
         let parts = Parts { image: &reference, secrets: &secrets, network: self.network_name() };
         let next = service::service(spec, wanted.desired, &parts)?;
         let fingerprint = service::fingerprint(spec, &parts);

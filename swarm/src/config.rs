@@ -26,11 +26,15 @@ pub struct SwarmConfig {
     pub agent_image: Option<String>,
     /// Where the gateway keeps what it must not lose: the agents' token is in it.
     pub data_dir: PathBuf,
+    /// Where the gateway keeps the secrets of functions, one file each, named by
+    /// [`SecretName::in_namespace`](bramble_provider::SecretName::in_namespace).
+    pub secrets_dir: PathBuf,
 }
 
 impl SwarmConfig {
     /// The defaults: the local daemon, no agents.
     pub fn in_dir(data_dir: impl Into<PathBuf>) -> Self {
+        let data_dir = data_dir.into();
         Self {
             docker_host: DockerHost::local(),
             docker_tls_verify: false,
@@ -40,7 +44,8 @@ impl SwarmConfig {
             subnet: "10.62.0.0/16".to_owned(),
             activation_timeout: Duration::from_secs(30),
             agent_image: None,
-            data_dir: data_dir.into(),
+            secrets_dir: data_dir.join("secrets"),
+            data_dir,
         }
     }
 

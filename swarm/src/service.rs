@@ -268,7 +268,7 @@ fn secret(secret: &SecretRef) -> TaskSpecContainerSpecSecrets {
             mode: Some(SECRET_MODE),
         }),
         secret_id: Some(secret.id.clone()),
-        secret_name: Some(secret.name.to_string()),
+        secret_name: Some(secret.swarm_name.clone()),
     }
 }
 

@@ -7,6 +7,7 @@ mod faults;
 mod frozen;
 pub(crate) mod load;
 mod registry;
+mod secrets;
 mod specs;
 mod streaming;
 mod tls;

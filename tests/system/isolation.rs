@@ -10,7 +10,7 @@ use crate::support::{Gateway, Start, guest};
 
 /// A guest that does one thing with a file: what, on which descriptor and which path it is told on
 /// stdin, as in `r3name`. It answers the content, or the error's number as in `E44`.
-fn files() -> Vec<u8> {
+pub(crate) fn files() -> Vec<u8> {
     guest::with(
         r#"(func $tell (param $errno i32)
             (i32.store8 (i32.const 4096) (i32.const 69))

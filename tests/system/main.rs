@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails should panic")]
 
 mod address_space;
+mod auth;
 mod chains;
 mod clients;
 mod command;
@@ -17,13 +18,16 @@ mod hybrid;
 mod isolation;
 mod logs;
 mod modules;
+mod namespaces;
 mod nodes;
 mod pool;
 mod queue;
 mod requests;
 mod scaling;
+mod secrets;
 mod shutdown;
 mod specs;
 mod storage;
 mod streams;
 mod support;
+mod tls;

@@ -8,7 +8,7 @@ use bramble_provider::FunctionName;
 use clap::Args;
 use serde_json::Value;
 
-use super::{Connection, Context, function_name};
+use super::{Connection, Context, InNamespace, function_name};
 use crate::api::{FunctionStatus, Half, read};
 use crate::output::Style;
 
@@ -22,6 +22,8 @@ pub(crate) struct Describe {
     /// The function
     #[arg(value_parser = function_name)]
     name: FunctionName,
+    #[command(flatten)]
+    place: InNamespace,
     /// Print the gateway's answer as JSON
     #[arg(long)]
     json: bool,
@@ -33,13 +35,14 @@ impl Describe {
     /// Asks and prints.
     pub(crate) async fn run(&self, context: &Context) -> Result<()> {
         let api = self.connection.api(context)?;
-        let answer = api.function(&self.name).await?;
+        let name = self.place.name(&self.name)?;
+        let answer = api.function(&name).await?;
         if self.json {
             return context.output.json(&answer);
         }
         let status: FunctionStatus = read(&answer)?;
         let mut text = String::new();
-        for (label, value) in lines(&status, &api.invoke_url(&self.name)) {
+        for (label, value) in lines(&status, &api.invoke_url(&name)) {
             let label = context.output.paint(Style::Bold, &format!("{label:<14}"));
             text.push_str(format!("{label}{value}").trim_end());
             text.push('\n');

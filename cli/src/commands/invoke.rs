@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, heade
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use super::{Connection, Context, duration, function_name, key_value};
+use super::{Connection, Context, InNamespace, duration, function_name, key_value};
 use crate::api::{Api, own_error};
 use crate::client::RequestBody;
 use crate::error::{CliError, Exit};
@@ -43,6 +43,8 @@ pub(crate) struct Invoke {
     /// The function
     #[arg(value_parser = function_name)]
     name: FunctionName,
+    #[command(flatten)]
+    place: InNamespace,
     /// Send this instead of stdin; @FILE sends a file
     #[arg(short, long, value_name = "TEXT|@FILE")]
     data: Option<String>,
@@ -101,7 +103,7 @@ impl Invoke {
     fn request(&self, api: &Api, body: RequestBody) -> Result<Request<RequestBody>> {
         let pairs = self.query.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let prefix = if self.later { "/async-function" } else { "/function" };
-        let path = format!("{prefix}/{}{}{}", self.name, self.path, query(pairs));
+        let path = format!("{prefix}/{}{}{}", self.place.name(&self.name)?, self.path, query(pairs));
         let mut request = api.client().request(self.method.clone(), &path).body(body)?;
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, self.content_type.clone());

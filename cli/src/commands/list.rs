@@ -3,9 +3,10 @@
 use anyhow::Result;
 use bramble_provider::DEFAULT_NAMESPACE;
 use clap::Args;
+use serde_json::Value;
 
 use super::{Connection, Context, short_digest, short_time};
-use crate::api::{FunctionStatus, read};
+use crate::api::{Api, FunctionStatus, read};
 
 /// List the functions
 #[derive(Debug, Args)]
@@ -27,6 +28,9 @@ pub(crate) struct List {
     /// The functions of this namespace
     #[arg(short, long, value_name = "NAME", default_value = DEFAULT_NAMESPACE)]
     namespace: String,
+    /// The functions of all namespaces
+    #[arg(long, conflicts_with = "namespace")]
+    all_namespaces: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -34,7 +38,11 @@ pub(crate) struct List {
 impl List {
     /// Asks and prints.
     pub(crate) async fn run(&self, context: &Context) -> Result<()> {
-        let answer = self.connection.api(context)?.functions(&self.namespace).await?;
+        let api = self.connection.api(context)?;
+        let answer = match self.all_namespaces {
+            true => everywhere(&api).await?,
+            false => api.functions(&self.namespace).await?,
+        };
         if self.json {
             return context.output.json(&answer);
         }
@@ -66,6 +74,18 @@ impl List {
         let rows: Vec<_> = functions.iter().map(row).collect();
         context.output.table(["NAME", "IMAGE", "REPLICAS", "INVOCATIONS"], &rows)
     }
+}
+
+/// Every function, as the gateway said it of each namespace.
+async fn everywhere(api: &Api) -> Result<Value> {
+    let mut all = Vec::new();
+    for namespace in api.namespaces().await? {
+        match api.functions(&namespace).await? {
+            Value::Array(functions) => all.extend(functions),
+            other => all.push(other),
+        }
+    }
+    Ok(all.into())
 }
 
 /// The name as the other verbs take it.

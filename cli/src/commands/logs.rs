@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Connection, Context, duration, function_name, short_time};
+use super::{Connection, Context, duration, function_name, in_namespace, short_time};
 use crate::api::failure;
 use crate::client::{ANSWER_LIMIT, RequestBody};
 use crate::error::CliError;
@@ -35,6 +35,9 @@ pub(crate) struct Logs {
     /// The function
     #[arg(value_parser = function_name)]
     name: FunctionName,
+    /// The function's namespace, unless its name ends with it
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
     /// Go on with lines as they are written
     #[arg(short, long)]
     follow: bool,
@@ -67,14 +70,15 @@ impl Logs {
     /// Prints lines as they come, until there are no more.
     pub(crate) async fn run(&self, context: &Context) -> Result<()> {
         let api = self.connection.api(context)?;
-        let path = format!("/system/logs{}", self.query()?);
+        let name = in_namespace(&self.name, self.namespace.as_deref())?;
+        let path = format!("/system/logs{}", self.query(&name)?);
         let request = api.client().request(Method::GET, &path).body(RequestBody::empty())?;
         let response = api.client().send(request, Some(ANSWER_LIMIT)).await?;
         let (head, mut body) = response.into_parts();
         if !head.status.is_success() {
             let body = Limited::new(body, MAX_FAILURE_BYTES).collect().await;
             let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-            return Err(failure(head.status, &body, &format!("the log of function {}", self.name)).into());
+            return Err(failure(head.status, &body, &format!("the log of function {name}")).into());
         }
         let mut pending = BytesMut::new();
         while let Some(frame) = body.frame().await {
@@ -87,7 +91,7 @@ impl Logs {
         if pending.is_empty() { Ok(()) } else { self.print(&pending, context.output) }
     }
 
-    fn query(&self) -> Result<String> {
+    fn query(&self, name: &FunctionName) -> Result<String> {
         let since = match self.since {
             None => None,
             Some(since) => {
@@ -97,9 +101,9 @@ impl Logs {
         };
         let lines = self.lines.map(|lines| lines.to_string());
         let default = bramble_provider::DEFAULT_NAMESPACE;
-        let namespace = Some(self.name.namespace()).filter(|namespace| *namespace != default);
+        let namespace = Some(name.namespace()).filter(|namespace| *namespace != default);
         let pairs = [
-            ("name", Some(self.name.name())),
+            ("name", Some(name.name())),
             ("namespace", namespace),
             ("follow", Some(if self.follow { "true" } else { "false" })),
             ("since", since.as_deref()),

@@ -4,7 +4,7 @@ use anyhow::Result;
 use bramble_provider::FunctionName;
 use clap::Args;
 
-use super::{Connection, Context, function_name};
+use super::{Connection, Context, InNamespace, function_name};
 use crate::error::{CliError, Exit};
 
 /// Remove functions
@@ -20,6 +20,8 @@ pub(crate) struct Remove {
     #[arg(required = true, value_name = "NAME", value_parser = function_name)]
     names: Vec<FunctionName>,
     #[command(flatten)]
+    place: InNamespace,
+    #[command(flatten)]
     connection: Connection,
 }
 
@@ -29,6 +31,7 @@ impl Remove {
         let api = self.connection.api(context)?;
         let mut failure = None;
         for name in &self.names {
+            let name = &self.place.name(name)?;
             match api.remove(name).await {
                 Ok(()) => context.output.line(format!("removed {name}"))?,
                 // Without a gateway the others fail the same way.

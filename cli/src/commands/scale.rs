@@ -7,7 +7,7 @@ use bramble_provider::FunctionName;
 use clap::Args;
 use serde::Deserialize;
 
-use super::{Connection, Context, function_name};
+use super::{Connection, Context, InNamespace, function_name};
 use crate::api::read;
 use crate::output::Style;
 
@@ -35,6 +35,8 @@ pub(crate) struct Scale {
     /// With --explain: print the gateway's answer as JSON
     #[arg(long, requires = "explain")]
     json: bool,
+    #[command(flatten)]
+    place: InNamespace,
     #[command(flatten)]
     connection: Connection,
 }
@@ -93,12 +95,12 @@ struct Change {
 impl Scale {
     /// Asks and prints.
     pub(crate) async fn run(&self, context: &Context) -> Result<()> {
-        let api = self.connection.api(context)?;
+        let (api, name) = (self.connection.api(context)?, self.place.name(&self.name)?);
         if let Some(replicas) = self.replicas {
-            api.scale(&self.name, replicas).await?;
-            return context.output.line(format!("{} has {replicas} desired replicas", self.name));
+            api.scale(&name, replicas).await?;
+            return context.output.line(format!("{name} has {replicas} desired replicas"));
         }
-        let answer = api.explain(&self.name).await?;
+        let answer = api.explain(&name).await?;
         if self.json {
             return context.output.json(&answer);
         }

@@ -7,7 +7,6 @@ use bramble_scaler::{Journal, Scaler as Loop, ScalerMetrics};
 use clap::Args;
 
 use super::{Connection, Context};
-use crate::client::Client;
 use crate::config::{Environment, Settings, Source, table};
 use crate::error::CliError;
 use crate::remote::RemoteTarget;
@@ -58,15 +57,15 @@ impl Scaler {
     /// Runs until it is told to stop.
     pub(crate) fn run(self, context: &Context) -> Result<()> {
         let settings = self.settings(&context.environment)?;
-        let url = context.environment.gateway_url(self.connection.gateway.as_deref())?;
+        let client = self.connection.client(context)?;
         serve::start_log(&settings, context.output)?;
         let scaling = &settings.gateway.scaling;
         // One thread: it waits nearly always.
         super::client_runtime()?.block_on(async {
             let stop = serve::Stop::listen()?;
-            tracing::info!(gateway = %url, source = ?scaling.prometheus_url.as_ref().map(ToString::to_string), "scaler");
+            tracing::info!(gateway = %client.url(), source = ?scaling.prometheus_url.as_ref().map(ToString::to_string), "scaler");
             let journal = Arc::<Journal>::default();
-            let target = Arc::new(RemoteTarget::new(Client::new(url), journal.clone()));
+            let target = Arc::new(RemoteTarget::new(client, journal.clone()));
             let scaler = Loop::new(
                 scaling.source(),
                 target.clone(),

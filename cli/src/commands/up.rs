@@ -1,5 +1,6 @@
 //! `bramble up`
 
+mod credentials;
 mod detach;
 mod greeting;
 mod swarm_init;
@@ -9,11 +10,14 @@ use clap::Args;
 
 use super::Context;
 use crate::api::Api;
-use crate::client::Client;
+use crate::client::{Client, Trust};
 use crate::config::{SettingFlags, resolve};
+use crate::logins::Logins;
 use crate::output::Output;
 use crate::samples::{self, Sample};
 use crate::serve;
+use bramble_provider::HttpUrl;
+use credentials::Login;
 use greeting::Greeting;
 
 /// Start a gateway with everything in one process, and deploy the sample functions
@@ -26,6 +30,7 @@ runs already is left alone, and a function that you deployed under a sample's na
 Examples:
   bramble up
   bramble up --detach --samples ./samples    then: bramble list
+  bramble up --listen 0.0.0.0:8080           for others too: with a password, made at the first start
   bramble up --swarm-init                    with functions in containers too, where Docker is new
   bramble down                               stops a detached one")]
 pub(crate) struct Up {
@@ -43,7 +48,11 @@ pub(crate) struct Up {
 impl Up {
     /// Runs until it is told to stop; detached, until the other process is ready.
     pub(crate) fn run(self, context: &Context) -> Result<()> {
-        let settings = resolve(&self.flags, &context.environment, &context.directory)?.settings;
+        let resolve = |flags: &_| resolve(flags, &context.environment, &context.directory);
+        let flags = credentials::provide(self.flags.clone(), &resolve(&self.flags)?)?;
+        let resolved = resolve(&flags)?;
+        let login = credentials::read(&resolved)?;
+        let settings = resolved.settings;
         if let Some(address) = &self.swarm_init {
             let containers = &settings.gateway.containers;
             let started = swarm_init::run(containers, address.as_deref(), context);
@@ -51,20 +60,41 @@ impl Up {
         }
         let samples = settings.samples.as_deref().map_or(Ok(Vec::new()), samples::read)?;
         if self.detach {
-            return super::client_runtime()?.block_on(detach::run(&self.flags, &settings, samples, context));
+            let run = detach::run(&flags, &settings, samples, login.as_ref(), context);
+            return super::client_runtime()?.block_on(run);
         }
         let data_dir = settings.gateway.data_dir.clone();
         let (output, program) = (context.output, context.program.clone());
+        let logins = context.environment.logins();
         serve::run(settings, output.without_progress(), async move |serving| {
-            let api = Api::new(Client::new(serving.url));
+            let api = match api(serving.url, login.as_ref(), &logins) {
+                Ok(api) => api,
+                Err(error) => return output.complain(format!("{error:#}"), None),
+            };
             // A sample that cannot be deployed does not stop a gateway that somebody may use.
             if let Err(error) = deploy_samples(&api, samples, output.without_progress()).await {
                 output.complain(format!("{error:#}"), None);
             }
             // Nobody reads stdout: the gateway runs all the same.
-            let _ = Greeting::of(&api, &program).await.print(&data_dir, output);
+            let _ = Greeting::of(&api, &program).await.print(&data_dir, login.as_ref(), output);
         })
     }
+}
+
+/// The API of the gateway that was started, to which this user is logged in from now on.
+///
+/// # Errors
+/// When the login cannot be kept.
+fn api(url: HttpUrl, login: Option<&Login>, logins: &Logins) -> Result<Api> {
+    // It is our own, on this machine; its certificate is for the name that others know it by.
+    let mut client = Client::trusting(url, &Trust::Anyone)?;
+    if let Some(login) = login {
+        if login.made_in.is_some() {
+            logins.remember(client.url(), &login.user, login.password())?;
+        }
+        client = client.logged_in(Some(login.header()?));
+    }
+    Ok(Api::new(client))
 }
 
 /// Deploys what is not deployed yet.

@@ -38,6 +38,13 @@ impl<const UP: bool> SettingFlags<UP> {
         self
     }
 
+    /// The same, with one more flag typed.
+    pub(crate) fn with(mut self, key: &'static str, value: &str) -> Self {
+        self.values.retain(|(found, _)| *found != key);
+        self.values.push((key, value.to_owned()));
+        self
+    }
+
     /// The words that give another `bramble gateway` the same flags.
     pub(crate) fn gateway_arguments(&self) -> Vec<std::ffi::OsString> {
         let mut words = Vec::new();

@@ -9,8 +9,8 @@ use std::fmt;
 use crate::config::Settings;
 use crate::config::value::{
     address, count, count_or_none, docker_host, docker_switch, duration, format, level, limit, name, on_off,
-    optional_limit, optional_path, optional_text, path, prometheus_url, scale_interval, selector, size,
-    size_or_none, subnet, switch,
+    optional_limit, optional_path, optional_text, origins, path, prometheus_url, scale_interval, selector,
+    size, size_or_none, subnet, switch,
 };
 
 /// One thing that can be set.
@@ -49,6 +49,7 @@ enum Kind {
     Level,
     Name,
     OnOff,
+    Origins,
     Selector,
     Size,
     Subnet,
@@ -74,6 +75,7 @@ impl Setting {
             Kind::Level => "LEVEL",
             Kind::Name => "NAME",
             Kind::OnOff => "on|off",
+            Kind::Origins => "ORIGINS",
             Kind::Selector => "MATCHERS",
             Kind::Subnet => "SUBNET",
             Kind::Url => "URL",
@@ -145,8 +147,22 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "Serve /metrics here"),
     setting!(Gateway Directory "data_dir" / "BRAMBLE_DATA_DIR" => gateway.data_dir as path,
         "Keep everything that must not be lost here"),
+    setting!(Gateway Switch "basic_auth" / "BRAMBLE_BASIC_AUTH" / "basic_auth"
+        => gateway.auth.basic_auth as switch,
+        "Ask for a user and a password on everything but functions and health"),
+    setting!(Gateway Directory "secret_mount_path" / "BRAMBLE_SECRET_MOUNT_PATH" / "secret_mount_path"
+        => gateway.auth.secret_mount_path as path,
+        "Holds them, in the files basic-auth-user and basic-auth-password"),
+    setting!(Gateway Switch "no_auth" / "BRAMBLE_NO_AUTH" => gateway.auth.no_auth as switch,
+        "Serve everybody, also on an address that others reach"),
+    setting!(Gateway Directory "tls_cert" / "BRAMBLE_TLS_CERT" => gateway.tls_cert as optional_path,
+        "Serve functions and the API over TLS with this certificate chain (PEM); followed when it changes"),
+    setting!(Gateway Directory "tls_key" / "BRAMBLE_TLS_KEY" => gateway.tls_key as optional_path,
+        "The private key of that certificate (PEM)"),
+    setting!(Gateway Origins "cors_origin" / "BRAMBLE_CORS_ORIGIN" => gateway.cors_origins as origins,
+        "Let pages of these sites read answers, separated by commas; * for all; none if not set"),
     setting!(Gateway Directory "secrets_dir" / "BRAMBLE_SECRETS_DIR" => gateway.wasm.secrets_dir as path,
-        "Read secrets from here, one file each"),
+        "Keep the secrets of functions here, one file each"),
     setting!(Gateway Size "max_body_size" / "BRAMBLE_MAX_BODY_SIZE" => gateway.max_body_bytes as size,
         "Largest request body; a larger one is refused with 413"),
     setting!(Gateway Duration "read_timeout" / "BRAMBLE_READ_TIMEOUT" / "read_timeout"
@@ -245,6 +261,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
 mod tests {
     use super::*;
     use bramble_gateway::GatewayConfig;
+    use bramble_gateway::auth::AuthConfig;
     use bramble_gateway::queue::QueueConfig;
     use bramble_gateway::scaling::ScalingConfig;
     use bramble_host::HostConfig;
@@ -285,6 +302,12 @@ mod tests {
             ("log_level", "inof"),
             ("log_level", "a=b=c"),
             ("data_dir", ""),
+            ("basic_auth", "maybe"),
+            ("no_auth", "maybe"),
+            ("tls_cert", ""),
+            ("cors_origin", "example.com"),
+            ("cors_origin", "https://example.com/path"),
+            ("cors_origin", "https://a.example,"),
             ("docker_host", "docker.sock"),
             ("docker_host", "ssh://pi"),
             ("functions_network", "a b"),
@@ -320,6 +343,10 @@ mod tests {
             read_timeout: _,
             upstream_timeout: _,
             drain_timeout: _,
+            auth: AuthConfig { basic_auth: _, secret_mount_path: _, no_auth: _ },
+            tls_cert: _,
+            tls_key: _,
+            cors_origins: _,
             wasm:
                 HostConfig {
                     data_dir: _, // set with the gateway's
@@ -338,7 +365,8 @@ mod tests {
                 },
             containers:
                 SwarmConfig {
-                    data_dir: _, // set with the gateway's
+                    data_dir: _,    // set with the gateway's
+                    secrets_dir: _, // the gateway's
                     docker_host: _,
                     docker_tls_verify: _,
                     docker_cert_path: _,
@@ -360,6 +388,6 @@ mod tests {
                 },
             queue: QueueConfig { workers: _, max_calls: _, max_bytes: _ },
         } = GatewayConfig::in_dir("/data");
-        assert_eq!(SETTINGS.len(), 7 + 12 + 8 + 7 + 3 + 3, "and the log's two and the samples");
+        assert_eq!(SETTINGS.len(), 7 + 6 + 12 + 8 + 7 + 3 + 3, "and the log's two and the samples");
     }
 }

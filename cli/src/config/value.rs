@@ -77,6 +77,32 @@ pub(super) mod optional_text {
     }
 }
 
+/// Origins of pages, or `*` for all.
+pub(super) mod origins {
+    use super::Read;
+
+    pub(crate) fn read(text: &str) -> Read<Vec<String>> {
+        let origin = |part: &str| {
+            let host = part.strip_prefix("https://").or_else(|| part.strip_prefix("http://"));
+            let is_origin = part == "*"
+                || host.is_some_and(|host| {
+                    !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/')
+                });
+            if is_origin {
+                return Ok(part.to_owned());
+            }
+            Err(format!(
+                "{part:?} is no origin: write `*`, or a scheme, a host and perhaps a port, as in `https://example.com`"
+            ))
+        };
+        text.split(',').map(|part| origin(part.trim())).collect()
+    }
+
+    pub(crate) fn show(origins: &[String]) -> String {
+        origins.join(",")
+    }
+}
+
 /// A name as Docker takes it.
 pub(super) mod name {
     use super::Read;

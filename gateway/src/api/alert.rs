@@ -18,6 +18,7 @@ use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use super::body;
+use crate::auth::audit;
 use crate::error::{GatewayError, excerpt};
 use crate::state::Gateway;
 
@@ -84,6 +85,7 @@ pub(super) async fn receive(
             None => drop(unknown.insert(excerpt(&name))),
         }
     }
+    audit::about(wanted.keys().map(FunctionName::as_str).collect::<Vec<_>>().join(", "));
     let handled = stream::iter(wanted).map(|(name, firing)| handle(&gateway, name, firing));
     let handled: Vec<Handled> = handled.buffered(AT_ONCE).collect().await;
     let mut report = Report::default();

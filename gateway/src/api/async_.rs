@@ -16,6 +16,7 @@ use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use super::wire::invalid;
+use crate::auth::token;
 use crate::error::{GatewayError, excerpt};
 use crate::invoke::headers::{call_id, strip_hop_by_hop};
 use crate::queue::call::{BodyPlace, Call};
@@ -44,6 +45,7 @@ pub(super) async fn accept(
     let rest = head.uri.path().strip_prefix(PREFIX).unwrap_or_default();
     let name = &rest[..rest.find('/').unwrap_or(rest.len())];
     let function = gateway.functions.get(name).ok_or_else(|| unknown(name))?;
+    token::check(&function, &head.headers, &gateway.secrets)?;
     let own = &rest[name.len()..];
     let path = head.uri.query().map_or_else(|| own.to_owned(), |query| format!("{own}?{query}"));
     let callback = callback(&head.headers)?;

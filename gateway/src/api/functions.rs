@@ -11,10 +11,12 @@ use http::{HeaderMap, StatusCode};
 use super::body;
 use super::extract::{Named, Params, function_name};
 use super::modules;
+use super::secrets::check_token;
 use super::wire::{
     Deployment, Frozen, FunctionStatus, HalfStatus, Module, Removal, Runtimes, Scaling, Usage, invalid,
     required,
 };
+use crate::auth::audit;
 use crate::error::GatewayError;
 use crate::functions::{Function, Half, Mode};
 use crate::state::Gateway;
@@ -49,6 +51,10 @@ async fn deploy(gateway: &Gateway, body: Body, mode: Mode) -> Result<StatusCode,
         Code::Module(_) | Code::Image(_) => "image",
         Code::Hybrid { .. } => "annotations.bramble.module",
     };
+    audit::about(&spec.name);
+    // Held to the end: what is deployed now begins with the secrets' values of now.
+    let _unchanged = gateway.secrets.unchanged(&spec).await;
+    check_token(gateway, &spec)?;
     match gateway.functions.deploy(spec, mode).await {
         Ok(_) => Ok(StatusCode::ACCEPTED),
         // Not what the path names is missing, but what the document does.
@@ -67,6 +73,12 @@ pub(super) async fn upload(
     body: Body,
 ) -> Result<(StatusCode, Json<Module>), GatewayError> {
     let taken = modules::take(&gateway, &headers, body).await?;
+    audit::about(&name);
+    let current = gateway.functions.get(name.as_str());
+    let _unchanged = match &current {
+        Some(function) => gateway.secrets.unchanged(&function.spec).await,
+        None => None,
+    };
     gateway.functions.deploy_module(name, taken.module.digest).await?;
     Ok((StatusCode::ACCEPTED, Json(taken.module.into())))
 }
@@ -78,7 +90,9 @@ pub(super) async fn remove(
     body: Body,
 ) -> Result<StatusCode, GatewayError> {
     let removal: Removal = body::json_or_default(body).await?;
-    gateway.functions.remove(&removal.name(params.get("namespace"))?).await?;
+    let name = removal.name(params.get("namespace"))?;
+    audit::about(&name);
+    gateway.functions.remove(&name).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -130,6 +144,7 @@ pub(super) async fn scale(
             return Err(invalid("serviceName", format!("{said:?} is not the function in the path")).into());
         }
     }
+    audit::about(&name);
     let replicas = scaling.replicas.ok_or_else(|| required("replicas"))?;
     gateway.functions.scale(&name, replicas).await?;
     Ok(StatusCode::ACCEPTED)

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::body;
 use super::extract::Tail;
 use super::wire::{Module, invalid};
+use crate::auth::audit;
 use crate::error::GatewayError;
 use crate::functions::ModuleClaim;
 use crate::state::Gateway;
@@ -70,6 +71,7 @@ pub(super) async fn take(gateway: &Gateway, headers: &HeaderMap, body: Body) -> 
     let Ok(Ok(_permit)) = timeout(UPLOAD_WAIT, gateway.uploads.acquire()).await else { return Err(busy) };
     let bytes = body::module(body, gateway.config.wasm.max_module_bytes).await?;
     let digest = digest(bytes.clone()).await?;
+    audit::about(digest);
     let claim = gateway.functions.claim_module(digest)?;
     let is_new = gateway.wasm.module(digest).await.is_err();
     let module = gateway.wasm.put_module(bytes).await?;

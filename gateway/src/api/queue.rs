@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::extract::{Params, Tail, function_name};
 use super::wire::invalid;
+use crate::auth::audit;
 use crate::error::{GatewayError, excerpt};
 use crate::queue::CallView;
 use crate::state::Gateway;
@@ -110,6 +111,7 @@ pub(super) async fn cancel(
     State(gateway): State<Arc<Gateway>>,
     Tail(id): Tail,
 ) -> Result<(StatusCode, Json<Value>), GatewayError> {
+    audit::about(&id);
     let begun = !gateway.queue.cancel(&id).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({"callId": id, "wasRunning": begun}))))
 }
@@ -119,6 +121,7 @@ pub(super) async fn replay(
     State(gateway): State<Arc<Gateway>>,
     Tail(id): Tail,
 ) -> Result<(StatusCode, Json<Value>), GatewayError> {
+    audit::about(&id);
     gateway.queue.replay(&id).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({"callId": id}))))
 }

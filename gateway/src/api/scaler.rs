@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::body;
 use super::extract::Named;
 use super::wire::invalid;
+use crate::auth::audit;
 use crate::error::{GatewayError, excerpt};
 use crate::scaling::OWN_HOLDER;
 use crate::state::Gateway;
@@ -103,6 +104,7 @@ pub(super) async fn change(
 ) -> Result<(StatusCode, Json<ChangedDocument>), GatewayError> {
     let ChangeDocument { holder, name, change } = body::json(body).await?;
     check_holder(&holder)?;
+    audit::about(&name);
     let changed = gateway.scaled(&holder, &name, change).await?;
     Ok((StatusCode::ACCEPTED, Json(ChangedDocument { changed })))
 }

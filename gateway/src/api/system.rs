@@ -1,12 +1,11 @@
 //! What the gateway says about itself.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
-use bramble_provider::{DEFAULT_NAMESPACE, ProviderError};
+use bramble_provider::ProviderError;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
@@ -50,13 +49,6 @@ pub(super) async fn info(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
             "reason": engine.reason,
         },
     }))
-}
-
-/// The default namespace and every one that a function is in.
-pub(super) async fn namespaces(State(gateway): State<Arc<Gateway>>) -> Json<BTreeSet<String>> {
-    let functions = gateway.functions.list();
-    let names = functions.iter().map(|function| function.spec.name.namespace());
-    Json(names.chain([DEFAULT_NAMESPACE]).map(str::to_owned).collect())
 }
 
 /// 200 for as long as the process can answer at all.

@@ -20,6 +20,7 @@ use super::deadline::Deadline;
 use super::request_body::{Arrived, Broken, Rest};
 use super::response_body::CountedBody;
 use super::{PREFIX, answer, headers, over_max_inflight, unasked_upgrade, unknown};
+use crate::auth::token;
 use crate::error::{GatewayError, error_response};
 use crate::functions::{Function, Inflight};
 use crate::serve::connection::ConnectionTask;
@@ -80,7 +81,7 @@ pub(super) async fn invoke(
 ) -> Response<Body> {
     let uri = request.uri().clone();
     let names = names(&uri.path()[PREFIX.len()..path_offset]).unwrap_or_default();
-    let functions = match functions(gateway, &names) {
+    let functions = match functions(gateway, &names, request.headers()) {
         Ok(functions) => functions,
         Err(refusal) => return *refusal,
     };
@@ -126,14 +127,23 @@ pub(super) async fn invoke(
     unknown("")
 }
 
-/// The functions of a chain, or the refusal of the request.
-fn functions(gateway: &Gateway, names: &[&str]) -> Result<Vec<Arc<Function>>, Box<Response<Body>>> {
+/// The functions of a chain, or the refusal of the request: each asks for its own token.
+fn functions(
+    gateway: &Gateway,
+    names: &[&str],
+    headers: &HeaderMap,
+) -> Result<Vec<Arc<Function>>, Box<Response<Body>>> {
     if names.len() > MAX_STEPS {
         let reason = format!("has {} steps, and {MAX_STEPS} are the most", names.len());
         let refusal = ProviderError::InvalidSpec { field: "function chain".to_owned(), reason };
         return Err(Box::new(error_response(&refusal)));
     }
-    let find = |name: &&str| gateway.functions.get(name).ok_or_else(|| Box::new(unknown(name)));
+    let find = |name: &&str| {
+        let function = gateway.functions.get(name).ok_or_else(|| Box::new(unknown(name)))?;
+        let shown = token::check(&function, headers, &gateway.secrets);
+        shown.map_err(|refusal| Box::new(Response::from(&refusal)))?;
+        Ok(function)
+    };
     names.iter().map(find).collect()
 }
 

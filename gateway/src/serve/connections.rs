@@ -18,9 +18,32 @@ impl Connections {
         Self(watch::Sender::new(false))
     }
 
+    /// What a new connection is watched by: a stop waits for it from now on.
+    pub(super) fn watch(&self) -> Watch {
+        Watch(self.0.subscribe())
+    }
+
+    /// Tells every connection, and waits until all have ended.
+    pub(super) async fn shutdown(self) {
+        self.0.send_replace(true);
+        self.0.closed().await;
+    }
+}
+
+/// Tells one connection that the gateway stops.
+#[derive(Debug)]
+pub(super) struct Watch(watch::Receiver<bool>);
+
+impl Watch {
+    /// Resolves once the gateway stops, for what may be dropped then.
+    pub(super) async fn stopping(&mut self) {
+        // An error means that the gateway itself is gone, which is as good as stopping.
+        let _gone = self.0.wait_for(|stopping| *stopping).await.is_err();
+    }
+
     /// The connection, which ends after its current request once the gateway stops.
-    pub(super) fn watch<I, S, B>(
-        &self,
+    pub(super) fn over<I, S, B>(
+        self,
         connection: UpgradeableConnection<I, S>,
     ) -> impl Future<Output = hyper::Result<()>> + use<I, S, B>
     where
@@ -30,7 +53,7 @@ impl Connections {
         B: http_body::Body + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let mut stopping = self.0.subscribe();
+        let mut stopping = self.0;
         async move {
             let mut connection = pin!(connection);
             tokio::select! {
@@ -41,11 +64,5 @@ impl Connections {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-    }
-
-    /// Tells every connection, and waits until all have ended.
-    pub(super) async fn shutdown(self) {
-        self.0.send_replace(true);
-        self.0.closed().await;
     }
 }

@@ -88,13 +88,16 @@ impl Start {
             return Err(Refused { code, stderr: fs::read_to_string(&log).unwrap() });
         };
         // listening on http://127.0.0.1:1, metrics on http://127.0.0.1:2/metrics
-        let mut addresses = line.split("http://").skip(1).map(|url| {
+        let tls = line.starts_with("listening on https://");
+        let mut addresses = line.split("://").skip(1).map(|url| {
             let end = url.find([',', '/']).unwrap_or(url.len());
             url[..end].parse().unwrap_or_else(|_| panic!("{line:?} has no address"))
         });
         let (address, metrics_address) = (addresses.next().unwrap(), addresses.next().unwrap());
-        let gateway = Gateway { child, address, metrics_address, log, start: self.clone(), agent: agent() };
-        wait::until("the gateway is ready", || gateway.get("/readyz").status == 200);
+        let (start, agent, authorization) = (self.clone(), agent(), None);
+        let gateway = Gateway { child, address, metrics_address, tls, log, start, agent, authorization };
+        // The agent speaks no TLS; what the gateway announces is ready.
+        wait::until("the gateway is ready", || tls || gateway.get("/readyz").status == 200);
         Ok(gateway)
     }
 
@@ -163,6 +166,8 @@ pub(crate) struct Gateway {
     log: PathBuf,
     start: Start,
     agent: ureq::Agent,
+    tls: bool,
+    authorization: Option<String>,
 }
 
 impl Gateway {
@@ -181,7 +186,18 @@ impl Gateway {
         let (stdout, stderr) =
             (File::create(&log).unwrap(), File::options().append(true).open(&log).unwrap());
         let child = logs.stdin(Stdio::null()).stdout(stdout).stderr(stderr).spawn().unwrap();
-        Self { child, address, metrics_address, log, start, agent: agent() }
+        Self { child, address, metrics_address, tls: false, log, start, agent: agent(), authorization: None }
+    }
+
+    /// The same, showing this to `Authorization` with every request.
+    pub(crate) fn showing(mut self, authorization: &str) -> Self {
+        self.authorization = Some(authorization.to_owned());
+        self
+    }
+
+    /// Where the command line finds it.
+    pub(crate) fn url(&self) -> String {
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.address)
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -218,7 +234,7 @@ impl Gateway {
     pub(crate) fn cli(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(bramble());
         clean(&mut command, self.start.home.path());
-        command.env("OPENFAAS_URL", format!("http://{}", self.address)).args(arguments);
+        command.env("OPENFAAS_URL", self.url()).args(arguments);
         command
     }
 
@@ -244,7 +260,11 @@ impl Gateway {
 
     /// A request in the making, to a path here.
     pub(crate) fn request(&self, method: &str, path: &str) -> http::request::Builder {
-        http::Request::builder().method(method).uri(format!("http://{}{path}", self.address))
+        let request = http::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        match &self.authorization {
+            Some(shown) => request.header("authorization", shown),
+            None => request,
+        }
     }
 
     #[track_caller]

@@ -110,6 +110,12 @@ impl Nodes {
     pub(crate) fn stack(&self) -> Gateway {
         // The stack makes its own, for which the daemon needs a moment after the end of another.
         self.docker(1, &["network", "rm", "functions"]);
+        // `admin` and the password of the tests of `auth`.
+        for (name, text) in [("basic-auth-user", "admin"), ("basic-auth-password", "the right one")] {
+            let file = self.dir.join(name);
+            fs::write(&file, text).unwrap();
+            self.docker(1, &["secret", "create", name, file.to_str().unwrap()]);
+        }
         let id = self.docker(1, &["image", "inspect", "--format", "{{.Id}}", BRAMBLE]);
         let file = script_path().with_file_name("../deploy/stack.yml");
         let mut deploy = Command::new("docker");
@@ -119,6 +125,7 @@ impl Nodes {
         let mut logs = Command::new("docker");
         logs.arg("-H").arg(self.host(1)).args(["service", "logs", "--raw", "--follow", "bramble_gateway"]);
         let gateway = Gateway::elsewhere(SocketAddr::from(([127, 0, 0, 1], 8080)), &mut logs);
+        let gateway = gateway.showing(crate::auth::RIGHT);
         let ready = || gateway.try_send(gateway.request("GET", "/readyz"), b"");
         wait::until("the gateway is ready", || ready().is_ok_and(|answer| answer.status == 200));
         gateway.connected();

@@ -11,9 +11,8 @@ use anyhow::{Context as _, Result};
 use tokio::time::{Instant, interval};
 
 use super::super::Context;
-use super::{Greeting, deploy_samples};
+use super::{Greeting, Login, deploy_samples};
 use crate::api::Api;
-use crate::client::Client;
 use crate::config::{SettingFlags, Settings};
 use crate::error::CliError;
 use crate::instance::{self, Running};
@@ -41,6 +40,7 @@ pub(super) async fn run(
     flags: &SettingFlags<true>,
     settings: &Settings,
     samples: Vec<Sample>,
+    login: Option<&Login>,
     context: &Context,
 ) -> Result<()> {
     let data_dir = settings.gateway.data_dir.as_path();
@@ -48,7 +48,7 @@ pub(super) async fn run(
         Some(running) => (expected(running, settings)?, true),
         None => (start(flags, data_dir, context).await?, false),
     };
-    let api = api_of(&running)?;
+    let api = api_of(&running, login, context)?;
     if !wait_ready(&api, Instant::now() + START_LIMIT).await {
         let message = format!("the gateway at {} (pid {}) does not become ready", running.url, running.pid);
         return Err(CliError::failed(message).into());
@@ -58,13 +58,14 @@ pub(super) async fn run(
         let pid = running.pid;
         context.output.line(format!("a gateway runs already on {} (pid {pid})", data_dir.display()))?;
     }
-    Greeting::of(&api, &context.program).await.print(data_dir, context.output)
+    Greeting::of(&api, &context.program).await.print(data_dir, login, context.output)
 }
 
 /// The gateway that runs, when it is the one that was asked for.
 fn expected(running: Running, settings: &Settings) -> Result<Running, CliError> {
     let listen = settings.gateway.listen;
-    let asked = HttpUrl::local(listen).to_string();
+    let tls = settings.gateway.tls_cert.is_some();
+    let asked = HttpUrl::local(listen).over_tls(tls).to_string();
     if listen.port() == 0 || running.url == asked {
         return Ok(running);
     }
@@ -73,11 +74,11 @@ fn expected(running: Running, settings: &Settings) -> Result<Running, CliError> 
     Err(CliError::failed(message).hint("stop it with `bramble down`, or choose another --data-dir"))
 }
 
-fn api_of(running: &Running) -> Result<Api> {
-    let url = running.url.parse().map_err(|reason: InvalidUrl| {
+fn api_of(running: &Running, login: Option<&Login>, context: &Context) -> Result<Api> {
+    let url = HttpUrl::with_or_without_tls(&running.url).map_err(|reason: InvalidUrl| {
         CliError::failed(format!("the gateway announced the URL {:?}, which {reason}", running.url))
     })?;
-    Ok(Api::new(Client::new(url)))
+    super::api(url, login, &context.environment.logins())
 }
 
 /// Starts this program again as a gateway, and waits until it says where it is.

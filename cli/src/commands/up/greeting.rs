@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use anyhow::Result;
+use bramble_gateway::auth::Credentials;
 use bramble_provider::DEFAULT_NAMESPACE;
 
+use super::Login;
 use crate::api::{Api, FunctionStatus, read};
 use crate::config::DEFAULT_GATEWAY;
 use crate::output::{Output, Style};
@@ -33,7 +35,15 @@ impl Greeting {
     ///
     /// # Errors
     /// When stdout cannot be written.
-    pub(super) fn print(&self, data_dir: &Path, output: Output) -> Result<()> {
+    pub(super) fn print(&self, data_dir: &Path, login: Option<&Login>, output: Output) -> Result<()> {
+        if let Some((Login { user, .. }, made_in)) = login.zip(login.and_then(|login| login.made_in.as_ref()))
+        {
+            let path = made_in.join(Credentials::PASSWORD_FILE);
+            output.line(format!(
+                "\nIts API asks for the user {user} and the password in {}; you are logged in.",
+                path.display()
+            ))?;
+        }
         let url = output.paint(Style::Green, &self.url);
         let commands = self.commands.join("\n  ");
         output

@@ -1,0 +1,130 @@
+//! `/system/namespaces` and `/system/namespace/{name}`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use bramble_provider::{DEFAULT_NAMESPACE, ProviderError, check_namespace};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::body;
+use super::extract::Tail;
+use super::wire::{invalid, required};
+use crate::auth::audit;
+use crate::error::GatewayError;
+use crate::namespaces::Namespace;
+use crate::state::Gateway;
+
+type Shared = State<Arc<Gateway>>;
+
+/// A namespace as clients write and read it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct NamespaceDocument {
+    name: String,
+    annotations: Option<BTreeMap<String, String>>,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// The default one, those that were made, and each with a function or a secret in it.
+pub(super) async fn list(State(gateway): Shared) -> Result<Json<BTreeSet<String>>, GatewayError> {
+    Ok(Json(all(&gateway).await?))
+}
+
+/// 200; 404 when there is none of this name.
+pub(super) async fn describe(
+    State(gateway): Shared,
+    Tail(name): Tail,
+) -> Result<Json<NamespaceDocument>, GatewayError> {
+    check(&name)?;
+    let Namespace { annotations, labels } = match gateway.namespaces.get(&name) {
+        Some(namespace) => namespace,
+        None if all(&gateway).await?.contains(&name) => Namespace::default(),
+        None => return Err(GatewayError::UnknownNamespace(name)),
+    };
+    Ok(Json(NamespaceDocument { name, annotations: Some(annotations), labels: Some(labels) }))
+}
+
+/// 201; 409 when it is there already.
+pub(super) async fn create(
+    State(gateway): Shared,
+    Tail(name): Tail,
+    body: Body,
+) -> Result<StatusCode, GatewayError> {
+    let (name, namespace) = read(Some(name), body).await?;
+    gateway.namespaces.create(&name, namespace).await?;
+    Ok(StatusCode::CREATED)
+}
+
+/// The same with the name in the body, as `faas-cli` asks.
+pub(super) async fn create_unnamed(State(gateway): Shared, body: Body) -> Result<StatusCode, GatewayError> {
+    let (name, namespace) = read(None, body).await?;
+    gateway.namespaces.create(&name, namespace).await?;
+    Ok(StatusCode::CREATED)
+}
+
+/// 202; 404 when there is none of this name.
+pub(super) async fn update(
+    State(gateway): Shared,
+    Tail(name): Tail,
+    body: Body,
+) -> Result<StatusCode, GatewayError> {
+    let (name, namespace) = read(Some(name), body).await?;
+    let exists = all(&gateway).await?.contains(&name);
+    gateway.namespaces.replace(&name, namespace, exists).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// 202; 404 when there is none, 409 while something is in it.
+pub(super) async fn remove(State(gateway): Shared, Tail(name): Tail) -> Result<StatusCode, GatewayError> {
+    check(&name)?;
+    audit::about(&name);
+    if name == DEFAULT_NAMESPACE {
+        return Err(invalid("name", format!("{DEFAULT_NAMESPACE} is the default namespace and stays")).into());
+    }
+    let functions = gateway.functions.list();
+    let function = functions.iter().find(|function| function.spec.name.namespace() == name);
+    let holds = match function {
+        Some(function) => Some(format!("function {}", function.spec.name)),
+        None => gateway.secrets.names(&name).await?.first().map(|secret| format!("secret {secret}")),
+    };
+    if let Some(holds) = holds {
+        return Err(GatewayError::NamespaceInUse { name, holds });
+    }
+    gateway.namespaces.remove(&name).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn all(gateway: &Gateway) -> Result<BTreeSet<String>, ProviderError> {
+    let mut names: BTreeSet<String> = gateway.namespaces.names().into_iter().collect();
+    names.insert(DEFAULT_NAMESPACE.to_owned());
+    names.extend(gateway.functions.list().iter().map(|function| function.spec.name.namespace().to_owned()));
+    names.extend(gateway.secrets.all().await?.into_iter().map(|(namespace, _)| namespace));
+    Ok(names)
+}
+
+/// Reads a document; `path` is the name in the path, with which one in the document has to agree.
+async fn read(path: Option<String>, body: Body) -> Result<(String, Namespace), GatewayError> {
+    let document: NamespaceDocument = body::json_or_default(body).await?;
+    let name = match (path, document.name) {
+        (None, said) if said.is_empty() => return Err(required("name").into()),
+        (None, said) => said,
+        (Some(path), said) if said.is_empty() || said == path => path,
+        (Some(_), said) => {
+            let said = crate::error::excerpt(&said);
+            return Err(invalid("name", format!("{said:?} is not the namespace in the path")).into());
+        }
+    };
+    check(&name)?;
+    audit::about(&name);
+    let (annotations, labels) =
+        (document.annotations.unwrap_or_default(), document.labels.unwrap_or_default());
+    Ok((name, Namespace { annotations, labels }))
+}
+
+fn check(name: &str) -> Result<(), ProviderError> {
+    check_namespace(name).map_err(|error| invalid("name", error))
+}

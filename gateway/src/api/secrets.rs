@@ -1,0 +1,201 @@
+//! `/system/secrets`: values that functions read as files. None is ever told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bramble_provider::{
+    DEFAULT_NAMESPACE, FunctionName, FunctionSpec, ProviderError, SecretName, check_namespace,
+};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::body;
+use super::extract::Params;
+use super::wire::{invalid, required};
+use crate::auth::audit;
+use crate::error::{GatewayError, causes};
+use crate::secrets::{MAX_VALUE_BYTES, Turn};
+use crate::state::Gateway;
+
+type Shared = State<Arc<Gateway>>;
+
+/// How often the containers of a changed secret are tried to be replaced, and the pause between two tries:
+/// a service that others change, or that is in the middle of an update, takes the next one.
+const MAX_TRIES: u32 = 10;
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// What a client sends. No `Debug`: nothing should print it.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct SecretDocument {
+    name: Option<String>,
+    namespace: Option<String>,
+    value: Option<String>,
+    /// The same in base64, for what is no text. It wins when it is not empty.
+    raw_value: Option<String>,
+}
+
+/// What a client is told.
+#[derive(Debug, Serialize)]
+pub(super) struct Secret {
+    name: SecretName,
+    namespace: String,
+}
+
+/// Which secret a request is about.
+struct Named {
+    namespace: String,
+    name: SecretName,
+}
+
+/// The names of one namespace, the default one unless the query names another.
+pub(super) async fn list(State(gateway): Shared, params: Params) -> Result<Json<Vec<Secret>>, GatewayError> {
+    let namespace = namespace(params.get("namespace"), None)?;
+    let names = gateway.secrets.names(&namespace).await?;
+    Ok(Json(names.into_iter().map(|name| Secret { name, namespace: namespace.clone() }).collect()))
+}
+
+/// 201; 409 when it is there already.
+pub(super) async fn create(
+    State(gateway): Shared,
+    params: Params,
+    body: Body,
+) -> Result<StatusCode, GatewayError> {
+    let document: SecretDocument = body::json(body).await?;
+    let Named { namespace, name } = document.named(&params)?;
+    let value = document.into_value()?;
+    let turn = gateway.secrets.turn().await;
+    gateway.secrets.create(&turn, &namespace, &name, value).await?;
+    // Functions may have been waiting for it: a hybrid whose containers it kept from starting.
+    tell(gateway.clone(), turn, namespace, name).await?;
+    Ok(StatusCode::CREATED)
+}
+
+/// 202 when a wasm function that opens the file from now on reads the new value; containers are replaced
+/// after that. 404 when it is not there.
+pub(super) async fn update(
+    State(gateway): Shared,
+    params: Params,
+    body: Body,
+) -> Result<StatusCode, GatewayError> {
+    let document: SecretDocument = body::json(body).await?;
+    let Named { namespace, name } = document.named(&params)?;
+    let value = document.into_value()?;
+    let turn = gateway.secrets.turn().await;
+    gateway.secrets.replace(&turn, &namespace, &name, value).await?;
+    tell(gateway.clone(), turn, namespace, name).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// 202; 404 when it is not there, 409 while a function needs it.
+pub(super) async fn remove(
+    State(gateway): Shared,
+    params: Params,
+    body: Body,
+) -> Result<StatusCode, GatewayError> {
+    let document: SecretDocument = body::json(body).await?;
+    let Named { namespace, name } = document.named(&params)?;
+    let turn = gateway.secrets.turn().await;
+    if let Some(function) = user_of(&gateway, &namespace, &name) {
+        return Err(GatewayError::SecretInUse { name, function });
+    }
+    gateway.secrets.remove(&turn, &namespace, &name).await?;
+    let containers = Arc::clone(&gateway.containers);
+    tokio::spawn(async move {
+        if let Err(error) = containers.secret_removed(&namespace, &name).await {
+            tracing::warn!(secret = %name, namespace, error = causes(&error), "the Swarm keeps a removed secret");
+        }
+        // Or a function that is deployed meanwhile with a new one of this name would lose that.
+        drop(turn);
+    });
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Refuses a spec whose token is in no secret.
+pub(super) fn check_token(gateway: &Gateway, spec: &FunctionSpec) -> Result<(), ProviderError> {
+    let Some(name) = spec.settings()?.token_secret else { return Ok(()) };
+    if gateway.secrets.has(spec.name.namespace(), &name) {
+        return Ok(());
+    }
+    let reason = format!("secret {name} does not exist in namespace {}", spec.name.namespace());
+    Err(invalid("annotations.bramble.auth.token-secret", reason))
+}
+
+/// Tells the functions of a new value, those in wasm before this returns. Goes on when it is dropped.
+async fn tell(
+    gateway: Arc<Gateway>,
+    turn: Turn,
+    namespace: String,
+    name: SecretName,
+) -> Result<(), ProviderError> {
+    let (own, host) = ((namespace.clone(), name.clone()), Arc::clone(&gateway.wasm));
+    let shown = tokio::task::spawn_blocking(move || {
+        let shown = host.secret_changed(&own.0, &own.1);
+        drop(turn);
+        shown
+    });
+    let shown = shown.await.map_err(|panic| ProviderError::internal("showing a secret", panic))?;
+    let containers = Arc::clone(&gateway.containers);
+    tokio::spawn(async move {
+        for tries in 1.. {
+            let Err(error) = containers.secret_changed(&namespace, &name).await else { return };
+            // Where Docker is away, the services are mended when it is back.
+            if tries == MAX_TRIES || matches!(error, ProviderError::Unavailable { .. }) {
+                let error = causes(&error);
+                tracing::warn!(secret = %name, namespace, error, "containers get a secret's value later");
+                return;
+            }
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+    });
+    shown
+}
+
+fn user_of(gateway: &Gateway, namespace: &str, name: &SecretName) -> Option<FunctionName> {
+    let functions = gateway.functions.list();
+    let needs = |function: &&Arc<crate::functions::Function>| {
+        function.spec.name.namespace() == namespace
+            && (function.spec.secrets.contains(name) || function.settings.token_secret.as_ref() == Some(name))
+    };
+    functions.iter().find(needs).map(|function| function.spec.name.clone())
+}
+
+impl SecretDocument {
+    fn named(&self, params: &Params) -> Result<Named, ProviderError> {
+        let name = self.name.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| required("name"))?;
+        let name = SecretName::parse(name).map_err(|error| invalid("name", error))?;
+        let namespace = namespace(self.namespace.as_deref(), params.get("namespace"))?;
+        audit::about(format_args!("{name}.{namespace}"));
+        Ok(Named { namespace, name })
+    }
+
+    fn into_value(self) -> Result<Vec<u8>, ProviderError> {
+        let raw = self.raw_value.filter(|raw| !raw.is_empty());
+        let value = match raw {
+            Some(raw) => {
+                STANDARD.decode(raw.trim()).map_err(|_| invalid("rawValue", "it is no base64".to_owned()))?
+            }
+            None => self.value.unwrap_or_default().into_bytes(),
+        };
+        match value.len() {
+            0 => Err(required("value")),
+            length if length > MAX_VALUE_BYTES => {
+                Err(invalid("value", format!("it has {length} bytes, above the limit of {MAX_VALUE_BYTES}")))
+            }
+            _ => Ok(value),
+        }
+    }
+}
+
+/// The first of the two that names one.
+pub(super) fn namespace(first: Option<&str>, second: Option<&str>) -> Result<String, ProviderError> {
+    let said = [first, second].into_iter().flatten().find(|text| !text.is_empty());
+    let namespace = said.unwrap_or(DEFAULT_NAMESPACE);
+    check_namespace(namespace).map_err(|error| invalid("namespace", error))?;
+    Ok(namespace.to_owned())
+}
