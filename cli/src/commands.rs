@@ -1,25 +1,34 @@
 //! The command line: one file for each verb.
 
 mod agent;
+mod build;
 mod completion;
 mod config;
 mod deploy;
 mod describe;
+mod diff;
 mod down;
 mod gateway;
+mod generate;
 mod invoke;
 mod list;
+mod local_run;
 mod login;
 mod logout;
 mod logs;
 mod modules;
 mod namespace;
+mod new;
+mod push;
 mod queue;
 mod ready;
+mod registry_login;
 mod remove;
 mod scale;
 mod scaler;
 mod secret;
+mod store;
+mod template;
 mod up;
 mod version;
 
@@ -32,9 +41,10 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::api::Api;
 use crate::client::{Client, Trust};
-use crate::config::Environment;
-use crate::error::CliError;
+use crate::config::{DEFAULT_GATEWAY, Environment};
+use crate::error::{CliError, Exit};
 use crate::output::Output;
+use crate::stack::Stack;
 pub(crate) use deploy::name_of;
 pub(crate) use list::full_name;
 
@@ -44,6 +54,10 @@ Start here:
   bramble deploy ./hello.wasm               upload a WASI program as the function `hello`
   echo hi | bramble invoke hello            call it
   bramble logs hello --follow               what it writes to stderr
+
+From source:
+  bramble new --lang rust hello             a folder with a function, and hello.yml
+  bramble up -f hello.yml                   build and deploy it; --watch does so after each change
 
 Exit codes:
   0  done
@@ -71,6 +85,9 @@ enum Command {
     Agent(agent::Agent),
     Scaler(scaler::Scaler),
     Config(config::Config),
+    New(new::New),
+    Build(build::Build),
+    Push(push::Push),
     Deploy(deploy::Deploy),
     Invoke(invoke::Invoke),
     #[command(visible_alias = "ls")]
@@ -81,6 +98,12 @@ enum Command {
     #[command(visible_alias = "rm")]
     Remove(remove::Remove),
     Ready(ready::Ready),
+    LocalRun(local_run::LocalRun),
+    Diff(diff::Diff),
+    Generate(generate::Generate),
+    Template(template::Template),
+    Store(store::Store),
+    RegistryLogin(registry_login::RegistryLogin),
     Modules(modules::Modules),
     Queue(queue::Queue),
     Secret(secret::Secret),
@@ -135,6 +158,14 @@ struct Connection {
 impl Connection {
     fn api(&self, context: &Context) -> Result<Api> {
         Ok(Api::new(self.client(context)?))
+    }
+
+    /// The API of the gateway that a verb with a stack file speaks to: the flag, else what the file names
+    /// unless that is the default, as files come with it; else as every verb.
+    fn of_stack(&self, context: &Context, stack: &Stack) -> Result<Api> {
+        let named = stack.gateway.clone();
+        let named = named.filter(|url| url.trim_end_matches('/') != DEFAULT_GATEWAY);
+        Self { gateway: self.gateway.clone().or(named), ..self.clone() }.api(context)
     }
 
     fn url(&self, context: &Context) -> Result<HttpUrl, CliError> {
@@ -193,6 +224,9 @@ pub(crate) fn run(cli: Cli, context: &Context) -> Result<()> {
         Command::Agent(command) => command.run(context),
         Command::Scaler(command) => command.run(context),
         Command::Config(command) => command.run(context),
+        Command::New(command) => command.run(context),
+        Command::Build(command) => verbs()?.block_on(command.run(context)),
+        Command::Push(command) => verbs()?.block_on(command.run(context)),
         Command::Deploy(command) => verbs()?.block_on(command.run(context)),
         Command::Invoke(command) => verbs()?.block_on(command.run(context)),
         Command::List(command) => verbs()?.block_on(command.run(context)),
@@ -202,6 +236,12 @@ pub(crate) fn run(cli: Cli, context: &Context) -> Result<()> {
         Command::Remove(command) => verbs()?.block_on(command.run(context)),
         Command::Ready(command) => verbs()?.block_on(command.run(context)),
         Command::Queue(command) => verbs()?.block_on(command.run(context)),
+        Command::LocalRun(command) => command.run(context),
+        Command::Diff(command) => verbs()?.block_on(command.run(context)),
+        Command::Generate(command) => verbs()?.block_on(command.run(context)),
+        Command::Template(command) => verbs()?.block_on(command.run(context)),
+        Command::Store(command) => verbs()?.block_on(command.run(context)),
+        Command::RegistryLogin(command) => command.run(context),
         Command::Modules(command) => verbs()?.block_on(command.run(context)),
         Command::Secret(command) => verbs()?.block_on(command.run(context)),
         Command::Namespace(command) => verbs()?.block_on(command.run(context)),
@@ -215,6 +255,11 @@ pub(crate) fn run(cli: Cli, context: &Context) -> Result<()> {
 /// One thread is enough for one request.
 fn client_runtime() -> Result<Runtime> {
     Ok(Builder::new_current_thread().enable_all().build()?)
+}
+
+/// Whether there is no gateway to speak to.
+fn is_unreachable(error: &CliError) -> bool {
+    error.exit() == Exit::Unreachable
 }
 
 /// Reads a function's name from the command line.

@@ -57,6 +57,12 @@ impl Environment {
         }
     }
 
+    /// The value of a variable for a file that refers to it: what is no UTF-8 is as good as unset, and
+    /// an empty value is one.
+    pub(crate) fn raw(&self, name: &str) -> Option<String> {
+        self.0.get(name)?.to_str().map(str::to_owned)
+    }
+
     fn path(&self, name: &str) -> Option<PathBuf> {
         self.0.get(name).filter(|value| !value.is_empty()).map(PathBuf::from)
     }

@@ -6,16 +6,21 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod build;
 mod client;
 mod commands;
 mod config;
 mod error;
+mod fetch;
 mod instance;
 mod logins;
 mod output;
 mod remote;
+mod rollout;
 mod samples;
 mod serve;
+mod stack;
+mod templates;
 
 use std::process::ExitCode;
 

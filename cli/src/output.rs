@@ -112,6 +112,11 @@ impl Output {
         let _ = io::stderr().lock().write_all(bytes);
     }
 
+    /// Writes something odd to stderr that is no reason to stop.
+    pub(crate) fn warn(self, message: impl Display) {
+        self.note(format!("{} {message}", self.paint_stderr(Style::Yellow, "warning:")));
+    }
+
     /// Writes what went wrong to stderr, and what to do about it.
     pub(crate) fn complain(self, message: impl Display, hint: Option<&str>) {
         self.note(format!("{} {message}", self.paint_stderr(Style::Red, "error:")));

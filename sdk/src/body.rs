@@ -2,8 +2,7 @@
 
 use std::io::{self, Read};
 
-use rustix::buffer::spare_capacity;
-use rustix::stdio::stdin;
+use crate::stdio;
 
 /// A request's body as a stream.
 ///
@@ -50,7 +49,7 @@ impl RequestBody {
             bytes.try_reserve(STEP_BYTES.max(bytes.len()))?;
         }
         match &mut self.0 {
-            Source::Stdin => retried(|| rustix::io::read(stdin(), spare_capacity(bytes))),
+            Source::Stdin => stdio::read_spare(bytes),
             Source::Given(given) => given.read_to_end(bytes),
         }
     }
@@ -59,7 +58,7 @@ impl RequestBody {
 impl Read for RequestBody {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.0 {
-            Source::Stdin => retried(|| rustix::io::read(stdin(), &mut *buffer)),
+            Source::Stdin => stdio::read(buffer),
             Source::Given(given) => given.read(buffer),
         }
     }
@@ -69,10 +68,6 @@ impl Read for RequestBody {
         while self.read_some(bytes)? > 0 {}
         Ok(bytes.len() - before)
     }
-}
-
-fn retried<T>(call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
-    rustix::io::retry_on_intr(call).map_err(io::Error::from)
 }
 
 #[cfg(test)]

@@ -63,3 +63,4 @@ pub use response::Response;
 pub use serve::serve;
 
 mod serve;
+mod stdio;

@@ -2,10 +2,9 @@
 
 use std::io::{self, Read, Write};
 
-use rustix::stdio::{stderr, stdout};
-
 use crate::environment::process_variable;
 use crate::response::{Body, Response};
+use crate::stdio;
 
 /// Whether the output begins with status and headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +123,7 @@ pub(crate) struct Stdout;
 
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(rustix::io::write(stdout(), bytes)?)
+        stdio::write_stdout(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -136,7 +135,7 @@ struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(rustix::io::write(stderr(), bytes)?)
+        stdio::write_stderr(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

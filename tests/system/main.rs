@@ -31,3 +31,4 @@ mod storage;
 mod streams;
 mod support;
 mod tls;
+mod transcript;

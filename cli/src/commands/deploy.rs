@@ -1,5 +1,7 @@
 //! `bramble deploy`
 
+pub(super) mod stack;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -15,8 +17,9 @@ use super::{Connection, Context, function_name, key_value};
 use crate::api::{Api, Deployment, Module, read};
 use crate::error::CliError;
 use crate::output::Style;
+use crate::stack::{Stack, StackFlags};
 
-/// Deploy a WASI program, or whatever an image names
+/// Deploy a WASI program, whatever an image names, or the functions of a stack file
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A FILE is uploaded, checked and compiled; what it is (a WASI 0.1 command module, a WASI 0.2 command
@@ -24,6 +27,8 @@ or HTTP component) is found out. Its name is --name, else the file's own, made a
 With --image the function NAME runs a container image, or a module that is stored already; with
 --image and --module it is a hybrid: the module answers at once, and the gateway chooses for each
 request (annotation bramble.policy: fastest, bridge or wasm-first).
+With -f every function of a stack file is deployed: a wasm function's module is uploaded (`bramble build`
+makes it), and the other options are added to what the file says.
 Deploying again fails no request. Without options it changes the code and keeps the others; with
 some it replaces all of them.
 
@@ -32,33 +37,39 @@ Examples:
   bramble deploy target/wasm32-wasip1/release/my_fn.wasm --name greeter --env GREETING=hi
   bramble deploy page.wasm --annotation bramble.output=cgi --memory-limit 64Mi --env exec_timeout=2s
   bramble deploy hello-2 --image sha256:3f1c… --fprocess 'hello --loud'
+  bramble deploy -f stack.yml --filter 'api-*'
   bramble deploy figlet --image ghcr.io/openfaas/figlet:latest
   bramble deploy resize --image ghcr.io/me/resize:1 --module resize.wasm --annotation bramble.policy=bridge")]
 pub(crate) struct Deploy {
     /// A wasm file; with --image, the function's name
-    #[arg(value_name = "FILE|NAME")]
-    source: PathBuf,
+    #[arg(value_name = "FILE|NAME", required_unless_present = "yaml", conflicts_with = "yaml")]
+    source: Option<PathBuf>,
     /// Call the function this instead of what the file is called
-    #[arg(long, value_parser = function_name, conflicts_with = "image")]
+    #[arg(long, value_parser = function_name, conflicts_with_all = ["image", "yaml"])]
     name: Option<FunctionName>,
     /// Run this: a container image, or `sha256:…` of a stored module
-    #[arg(long, value_name = "IMAGE")]
+    #[arg(long, value_name = "IMAGE", conflicts_with = "yaml")]
     image: Option<String>,
     /// Beside an image: the same program as a wasm file
     #[arg(long, value_name = "FILE", requires = "image")]
     module: Option<PathBuf>,
+    /// With -f: deploy so many functions at once
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    parallel: u16,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    stack: StackFlags,
     #[command(flatten)]
     connection: Connection,
     #[command(flatten)]
     options: Options,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Function")]
-struct Options {
+pub(crate) struct Options {
     /// Set an environment variable of the function
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
     env: Vec<(String, String)>,
@@ -97,10 +108,15 @@ struct Options {
 impl Deploy {
     /// Uploads or describes, and prints where the function is.
     pub(crate) async fn run(&self, context: &Context) -> Result<()> {
+        let Some(source) = &self.source else {
+            let stack = Stack::load(&self.stack, context).await?;
+            let parallel = usize::from(self.parallel);
+            return stack::run(&stack, &self.options, parallel, self.json, &self.connection, context).await;
+        };
         let api = self.connection.api(context)?;
         let (name, image) = match &self.image {
             Some(image) => {
-                let name = function_name(&self.source.to_string_lossy())?;
+                let name = function_name(&source.to_string_lossy())?;
                 let mut deployment = self.options.deployment(&name, image);
                 if let Some(path) = &self.module {
                     let digest = store(&api, context, path).await?;
@@ -109,7 +125,7 @@ impl Deploy {
                 api.deploy(&deployment).await?;
                 (name, image.clone())
             }
-            None => self.upload(&api, context).await?,
+            None => self.upload(source, &api, context).await?,
         };
         let url = api.invoke_url(&name);
         if self.json {
@@ -119,8 +135,7 @@ impl Deploy {
     }
 
     /// Uploads the file and deploys it; with options that takes two calls. Answers the digest too.
-    async fn upload(&self, api: &Api, context: &Context) -> Result<(FunctionName, String)> {
-        let path = &self.source;
+    async fn upload(&self, path: &Path, api: &Api, context: &Context) -> Result<(FunctionName, String)> {
         let name = match &self.name {
             Some(name) => name.clone(),
             None => name_of(path)?,
@@ -148,6 +163,25 @@ impl Options {
         let name = FunctionName::parse("any").expect("it is a label");
         let described = serde_json::to_value(self.deployment(&name, ""));
         described.is_ok_and(|described| described == json!({"service": "any", "image": ""}))
+    }
+
+    /// Adds what was given here to a deployment, and replaces what it says of the same.
+    fn add_to(&self, deployment: &mut Deployment) {
+        let given = self.deployment(&FunctionName::parse("any").expect("it is a label"), "");
+        deployment.env_vars.extend(given.env_vars);
+        deployment.labels.extend(given.labels);
+        deployment.annotations.extend(given.annotations);
+        deployment.limits.extend(given.limits);
+        deployment.requests.extend(given.requests);
+        deployment.env_process = given.env_process.or(deployment.env_process.take());
+        deployment.read_only_root_filesystem |= given.read_only_root_filesystem;
+        for (all, more) in
+            [(&mut deployment.secrets, given.secrets), (&mut deployment.constraints, given.constraints)]
+        {
+            all.extend(more);
+            all.sort();
+            all.dedup();
+        }
     }
 
     fn deployment(&self, name: &FunctionName, image: &str) -> Deployment {

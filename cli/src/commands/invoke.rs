@@ -2,7 +2,7 @@
 //!
 //! Both directions stream at once, and neither is held in memory.
 
-mod input;
+pub(super) mod input;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -151,7 +151,8 @@ impl Invoke {
     }
 }
 
-async fn print(response: Response<Incoming>, output: Output) -> Result<()> {
+/// Prints a response's body as it comes.
+pub(super) async fn print(response: Response<Incoming>, output: Output) -> Result<()> {
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
         output.bytes(&data(frame)?)?;
@@ -170,7 +171,8 @@ fn data(frame: Result<http_body::Frame<bytes::Bytes>, hyper::Error>) -> Result<b
     }
 }
 
-fn method(text: &str) -> Result<Method, String> {
+/// Reads a method.
+pub(super) fn method(text: &str) -> Result<Method, String> {
     text.to_uppercase().parse().map_err(|_| "it is no HTTP method".to_owned())
 }
 
@@ -178,7 +180,8 @@ fn header_value(text: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_str(text).map_err(|_| "it is no header value".to_owned())
 }
 
-fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+/// Reads `KEY: VALUE`.
+pub(super) fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (key, value) = text.split_once(':').ok_or("write KEY: VALUE")?;
     let key = key.trim().parse().map_err(|_| format!("{key:?} is no header name"))?;
     Ok((key, header_value(value.trim())?))
@@ -186,7 +189,7 @@ fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 
 /// A path as it is put behind the function's name: what cannot stand in a URL is encoded, what is
 /// encoded already stays.
-fn path(text: &str) -> Result<String, String> {
+pub(super) fn path(text: &str) -> Result<String, String> {
     if !text.is_empty() && !text.starts_with('/') {
         return Err("it must begin with /".to_owned());
     }

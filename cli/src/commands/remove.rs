@@ -4,8 +4,8 @@ use anyhow::Result;
 use bramble_provider::FunctionName;
 use clap::Args;
 
-use super::{Connection, Context, InNamespace, function_name};
-use crate::error::{CliError, Exit};
+use super::{Connection, Context, InNamespace, function_name, is_unreachable};
+use crate::stack::{Stack, StackFlags};
 
 /// Remove functions
 #[derive(Debug, Args)]
@@ -14,13 +14,17 @@ The function's module stays stored; see `bramble modules`. Running invocations f
 
 Examples:
   bramble remove hello
+  bramble remove -f stack.yml               every function that the file names
   bramble list -q | xargs bramble remove")]
 pub(crate) struct Remove {
     /// The functions
-    #[arg(required = true, value_name = "NAME", value_parser = function_name)]
+    #[arg(required_unless_present = "yaml", conflicts_with = "yaml")]
+    #[arg(value_name = "NAME", value_parser = function_name)]
     names: Vec<FunctionName>,
     #[command(flatten)]
     place: InNamespace,
+    #[command(flatten)]
+    stack: StackFlags,
     #[command(flatten)]
     connection: Connection,
 }
@@ -28,22 +32,24 @@ pub(crate) struct Remove {
 impl Remove {
     /// Removes what can be removed; the first failure makes the exit code.
     pub(crate) async fn run(&self, context: &Context) -> Result<()> {
-        let api = self.connection.api(context)?;
+        let (api, names) = match self.stack.is_given() {
+            false => (self.connection.api(context)?, self.names.clone()),
+            true => {
+                let stack = Stack::load(&self.stack, context).await?;
+                (self.connection.of_stack(context, &stack)?, stack.functions.into_keys().collect())
+            }
+        };
         let mut failure = None;
-        for name in &self.names {
+        for name in &names {
             let name = &self.place.name(name)?;
             match api.remove(name).await {
                 Ok(()) => context.output.line(format!("removed {name}"))?,
                 // Without a gateway the others fail the same way.
-                Err(error) if is_unreachable(&error) => return Err(error),
+                Err(error) if error.downcast_ref().is_some_and(is_unreachable) => return Err(error),
                 Err(error) if failure.is_none() => failure = Some(error),
                 Err(error) => context.output.complain(format!("{error:#}"), None),
             }
         }
         failure.map_or(Ok(()), Err)
     }
-}
-
-fn is_unreachable(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<CliError>().is_some_and(|error| error.exit() == Exit::Unreachable)
 }

@@ -3,12 +3,14 @@
 mod credentials;
 mod detach;
 mod greeting;
+mod stack;
 mod swarm_init;
 
 use anyhow::Result;
 use clap::Args;
 
-use super::Context;
+use super::build::BuildFlags;
+use super::{Connection, Context};
 use crate::api::Api;
 use crate::client::{Client, Trust};
 use crate::config::{SettingFlags, resolve};
@@ -16,13 +18,17 @@ use crate::logins::Logins;
 use crate::output::Output;
 use crate::samples::{self, Sample};
 use crate::serve;
+use crate::stack::StackFlags;
 use bramble_provider::HttpUrl;
 use credentials::Login;
 use greeting::Greeting;
 
-/// Start a gateway with everything in one process, and deploy the sample functions
+/// Start a gateway with everything in one process, or bring up the functions of a stack file
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Without -f it starts a gateway and deploys the sample functions. With -f it builds, pushes and deploys the
+functions of a stack file; when there is no gateway on this machine yet, it starts one in the background.
+
 Every flag has the variable that is shown with it, and a key in the settings file: the flag with
 underscores. `bramble config` shows what would be used, and why. Starting again is harmless: what
 runs already is left alone, and a function that you deployed under a sample's name is kept.
@@ -32,7 +38,9 @@ Examples:
   bramble up --detach --samples ./samples    then: bramble list
   bramble up --listen 0.0.0.0:8080           for others too: with a password, made at the first start
   bramble up --swarm-init                    with functions in containers too, where Docker is new
-  bramble down                               stops a detached one")]
+  bramble down                               stops a detached one
+  bramble new --lang rust hello && bramble up -f hello.yml
+  bramble up -f hello.yml --watch            again after each change of the source")]
 pub(crate) struct Up {
     /// Go to the background once the gateway is ready and the samples are deployed
     #[arg(short, long)]
@@ -43,11 +51,22 @@ pub(crate) struct Up {
     swarm_init: Option<Option<String>>,
     #[command(flatten)]
     flags: SettingFlags<true>,
+    #[command(flatten)]
+    stack: StackFlags,
+    #[command(flatten)]
+    build: BuildFlags,
+    #[command(flatten)]
+    rollout: stack::RolloutFlags,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 impl Up {
     /// Runs until it is told to stop; detached, until the other process is ready.
     pub(crate) fn run(self, context: &Context) -> Result<()> {
+        if self.stack.is_given() {
+            return super::client_runtime()?.block_on(stack::run(&self, context));
+        }
         let resolve = |flags: &_| resolve(flags, &context.environment, &context.directory);
         let flags = credentials::provide(self.flags.clone(), &resolve(&self.flags)?)?;
         let resolved = resolve(&flags)?;

@@ -1,0 +1,132 @@
+//! `bramble up -f`: build, push and deploy a stack's functions, once or after each change.
+
+use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
+use clap::Args;
+
+use super::super::build::build;
+use super::super::deploy;
+use super::super::push::push_images;
+use super::super::{Context, is_unreachable};
+use super::{Up, credentials, detach};
+use crate::config::resolve;
+use crate::stack::Stack;
+use crate::templates::list_folder;
+use bramble_provider::HttpUrl;
+
+/// Time between two looks at the source with --watch.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Which steps are taken, and how often.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Stack file")]
+pub(super) struct RolloutFlags {
+    /// Do not push container images
+    #[arg(long, requires = "yaml")]
+    skip_push: bool,
+    /// Build and push only
+    #[arg(long, requires = "yaml")]
+    skip_deploy: bool,
+    /// Do it again whenever the stack file or a handler changes, until it is interrupted
+    #[arg(long, requires = "yaml")]
+    watch: bool,
+}
+
+/// Brings the functions up.
+pub(super) async fn run(up: &Up, context: &Context) -> Result<()> {
+    let stack = Stack::load(&up.stack, context).await?;
+    if !up.rollout.skip_deploy {
+        start_gateway(up, &stack, context).await?;
+    }
+    if !up.rollout.watch {
+        return bring_up(up, &stack, context).await;
+    }
+    let mut seen = look(&stack, up);
+    report(bring_up(up, &stack, context).await, context);
+    context.output.note("watching for changes; interrupt to stop");
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut stack = stack;
+    loop {
+        ticks.tick().await;
+        let now = look(&stack, up);
+        if now == seen {
+            continue;
+        }
+        // What changes while it is built is found at the next look.
+        seen = now;
+        match Stack::load(&up.stack, context).await {
+            Ok(read) => stack = read,
+            Err(error) => {
+                report(Err(error), context);
+                continue;
+            }
+        }
+        report(bring_up(up, &stack, context).await, context);
+    }
+}
+
+async fn bring_up(up: &Up, stack: &Stack, context: &Context) -> Result<()> {
+    for built in build(stack, &up.build, context).await? {
+        context.output.line(format!("built {}  {}", built.name, built.made))?;
+    }
+    if up.build.is_shrinkwrap() {
+        return Ok(());
+    }
+    if !up.rollout.skip_push {
+        push_images(stack, up.build.parallel(), context.output).await?;
+    }
+    if up.rollout.skip_deploy {
+        return Ok(());
+    }
+    let options = deploy::Options::default();
+    deploy::stack::run(stack, &options, up.build.parallel(), false, &up.connection, context).await
+}
+
+/// A gateway in the background, when the one that is meant would be this machine's and there is none.
+async fn start_gateway(up: &Up, stack: &Stack, context: &Context) -> Result<()> {
+    let api = up.connection.of_stack(context, stack)?;
+    match api.is_ready().await {
+        Err(error) if is_unreachable(&error) => {}
+        _ => return Ok(()),
+    }
+    let resolve = |flags: &_| resolve(flags, &context.environment, &context.directory);
+    let flags = credentials::provide(up.flags.clone(), &resolve(&up.flags)?)?;
+    let resolved = resolve(&flags)?;
+    if HttpUrl::local(resolved.settings.gateway.listen) != *api.client().url() {
+        return Ok(());
+    }
+    let login = credentials::read(&resolved)?;
+    context.output.note("there is no gateway yet: starting one; `bramble down` stops it");
+    detach::run(&flags, &resolved.settings, Vec::new(), login.as_ref(), context).await
+}
+
+fn report(done: Result<()>, context: &Context) {
+    if let Err(error) = done {
+        let hint = error.downcast_ref::<crate::error::CliError>().and_then(|error| error.hint_text());
+        context.output.complain(format!("{error:#}"), hint);
+    }
+}
+
+/// What the source looks like: when each file was written, and how long it is.
+fn look(stack: &Stack, up: &Up) -> BTreeMap<PathBuf, (Option<SystemTime>, u64)> {
+    let stamp = |metadata: &Metadata| (metadata.modified().ok(), metadata.len());
+    let mut seen = BTreeMap::new();
+    let environments = stack.functions.values().flat_map(|function| &function.environment_file);
+    for file in up.stack.file().into_iter().chain(environments.map(|file| stack.path(file))) {
+        let stamp = std::fs::metadata(&file).map_or((None, 0), |metadata| stamp(&metadata));
+        seen.insert(file, stamp);
+    }
+    for handler in stack.functions.values().filter_map(|function| function.handler.as_ref()) {
+        let handler = stack.path(handler);
+        // A folder that is being changed may not be readable for a moment: the next look sees it.
+        for (file, metadata) in list_folder(&handler).unwrap_or_default() {
+            seen.insert(handler.join(file), stamp(&metadata));
+        }
+    }
+    seen
+}

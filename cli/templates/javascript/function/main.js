@@ -1,0 +1,4 @@
+export function handle(body) {
+  const name = body.trim();
+  return `Hello, ${name || 'world'}!\n`;
+}

@@ -1,0 +1,192 @@
+//! Stack files: deploy, push, diff, generate, remove, up, and what is wrong with one.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::{Desk, contains};
+use crate::support::{guest, wait};
+
+/// Two functions whose modules are there.
+const STACK: &str = "\
+provider: {name: openfaas, gateway: http://127.0.0.1:8080}
+functions:
+  cat:
+    lang: wasm
+    image: ./cat.wasm
+  env:
+    image: env.wasm
+    environment: {A: '${GREETING:-hi}'}
+    environment_file: [more.yml]
+    labels: {team: blue}
+    limits: {memory: 32Mi}
+";
+
+fn desk() -> Desk {
+    let desk = Desk::new();
+    desk.write("stack.yml", STACK);
+    desk.write("more.yml", "environment: {B: 7}");
+    desk.write("cat.wasm", guest::cat());
+    desk.write("env.wasm", guest::tells_environment());
+    desk
+}
+
+#[test]
+fn a_stack_file_is_deployed_compared_and_removed() {
+    let desk = desk();
+    let generated: Value = serde_json::from_str(&desk.types("generate -f stack.yml", 0)).unwrap();
+    assert_eq!(generated[1]["envVars"], serde_json::json!({"A": "hi", "B": "7"}));
+    contains(&desk.types("diff -f stack.yml", 1), &["cat", "env", "sha256:", "2 fields differ"]);
+    contains(&desk.types("push -f stack.yml", 0), &["pushed cat", "pushed env"]);
+    contains(&desk.types("deploy -f stack.yml --parallel 2", 0), &["deployed cat", "deployed env"]);
+    contains(&desk.types("diff", 0), &["nothing differs"]);
+    assert_eq!(desk.pipes("Ada", "invoke cat", 0), "Ada");
+    contains(&desk.types("invoke env", 0), &["A=hi", "B=7"]);
+    contains(&desk.types("describe env", 0), &["team"]);
+    desk.types("ready cat", 0);
+    desk.types("logs cat", 0);
+    // What the options say is added, and wins.
+    let done = desk.types("deploy -f stack.yml --filter env --env A=flag --json", 0);
+    assert_eq!(serde_json::from_str::<Value>(&done).unwrap()[0]["name"], "env");
+    contains(&desk.types("diff -f stack.yml", 1), &["environment.A", "flag"]);
+    let differences = desk.command("diff -f stack.yml --json").output().unwrap().stdout;
+    let differences: Value = serde_json::from_slice(&differences).unwrap();
+    assert_eq!((&differences[0]["field"], &differences[0]["file"]), (&"environment.A".into(), &"hi".into()));
+    contains(&desk.types("remove -f stack.yml --regex ^c", 0), &["removed cat"]);
+    desk.types("remove -f stack.yml", 4);
+    assert_eq!(desk.types("list --quiet", 0), "");
+}
+
+#[test]
+fn a_stack_file_comes_from_a_url_too() {
+    let desk = desk();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/stacks/s.yml", server.local_addr().unwrap());
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = server.accept().unwrap();
+        let mut request = [0; 1024];
+        let length = stream.read(&mut request).unwrap();
+        assert!(request[..length].starts_with(b"GET /stacks/s.yml HTTP/1.1\r\n"));
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", STACK.len());
+        stream.write_all(format!("{head}{STACK}").as_bytes()).unwrap();
+    });
+    contains(&desk.types(&format!("deploy -f {url} --filter c*"), 0), &["deployed cat"]);
+    serving.join().unwrap();
+}
+
+#[test]
+fn what_is_wrong_with_a_stack_file_is_told() {
+    let desk = desk();
+    for (content, words, parts) in [
+        ("functions:\n\ta: {image: x}\n", "deploy", &["stack.yml", "line 2", "tab"][..]),
+        ("functions:\n  a: {lang: rust}\n", "build", &["functions.a", "handler"]),
+        ("functions:\n  a: {lang: rust, handler: ./gone}\n", "build", &["functions.a", "gone"]),
+        ("functions:\n  a: {lang: rsut, handler: .}\n", "build", &["rsut", "did you mean rust?"]),
+        ("functions:\n  a: {image: gone.wasm}\n", "deploy", &["functions.a", "gone.wasm", "bramble build"]),
+        ("functions:\n  a: {image: '${A:1:2}'}\n", "deploy", &["line 2", "A:1:2"]),
+        ("functions:\n  a: {image: x, environment_file: [no.yml]}\n", "generate", &["no.yml"]),
+        ("functions:\n  a: {image: x}\n", "deploy --filter b*", &["b*"]),
+        ("functions:\n  a: {image: x}\n", "deploy --regex (", &["--regex"]),
+        ("functions: []\n", "remove", &["functions"]),
+    ] {
+        desk.write("stack.yml", content);
+        let (verb, flags) = words.split_once(' ').unwrap_or((words, ""));
+        let words = format!("{verb} -f stack.yml {flags}");
+        contains(&desk.types(words.trim_end(), 2), parts);
+    }
+    contains(&desk.types("deploy -f nowhere.yml", 2), &["nowhere.yml"]);
+    desk.write("stack.yml", "functions:\n  a:\n    image: cat.wasm\n    enviroment: {A: '${NOT_SET}'}\n");
+    let said = desk.types("deploy -f stack.yml", 0);
+    contains(&said, &["functions.a.enviroment", "did you mean environment?", "NOT_SET", "line 4"]);
+}
+
+/// A template whose build copies a file: what is tested is the way to it.
+fn with_template(desk: &Desk) {
+    desk.write("template/copy/template.yml", "language: copy\nbuild: build.sh\n");
+    desk.write("template/copy/build.sh", "echo copying\ncp function/code.wasm \"$BRAMBLE_OUTPUT\"\n");
+    desk.write("template/copy/function/code.wasm", guest::cat());
+}
+
+#[test]
+fn up_builds_and_deploys_and_watch_does_so_again() {
+    let desk = Desk::new();
+    with_template(&desk);
+    contains(&desk.types("new --lang copy it", 0), &["it.yml", "up -f it.yml"]);
+    contains(&desk.types("up -f it.yml", 0), &["built it", "build/it.wasm", "deployed it"]);
+    assert_eq!(desk.pipes("hi", "invoke it", 0), "hi");
+    assert!(desk.read("build/it.log").contains("copying"));
+    let mut watching = desk.command("up -f it.yml --watch").stdout(Stdio::null()).spawn().unwrap();
+    desk.write("it/code.wasm", guest::tells_environment());
+    wait::until("the change is deployed", || {
+        desk.gateway.invoke("it", "hi").text().contains("Http_Method=POST")
+    });
+    // A change that cannot be built leaves what runs, and is no end.
+    desk.write("it/code.wasm", "#!/bin/sh");
+    desk.write("it/code.wasm", guest::cat());
+    wait::until("the next change is deployed", || desk.gateway.invoke("it", "hi").text() == "hi");
+    assert!(watching.try_wait().unwrap().is_none());
+    kill_process(Pid::from_child(&watching), Signal::INT).unwrap();
+    watching.wait().unwrap();
+}
+
+#[test]
+fn up_starts_a_gateway_where_there_is_none() {
+    let desk = Desk::new();
+    with_template(&desk);
+    desk.types("new --lang copy it", 0);
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let data = desk.path().join("data");
+    let run = |words: &str| {
+        let mut command = desk.command(words);
+        command.env("BRAMBLE_LISTEN", &free).env("BRAMBLE_METRICS_LISTEN", "127.0.0.1:0");
+        command.env("BRAMBLE_DATA_DIR", &data).env("OPENFAAS_URL", format!("http://{free}"));
+        super::said(super::with_stdin(&mut command, "hi"), words, 0)
+    };
+    let said = run("up -f it.yml");
+    let invoked = run("invoke it");
+    run("down");
+    contains(&said, &["starting one", "deployed it"]);
+    assert_eq!(invoked, "hi");
+}
+
+#[test]
+fn a_build_that_fails_says_why_and_the_others_go_on() {
+    let desk = Desk::new();
+    with_template(&desk);
+    desk.write("template/broken/template.yml", "language: broken\nbuild: build.sh\n");
+    desk.write("template/broken/build.sh", "echo 'the tool is missing: install it'\nexit 69\n");
+    desk.write("template/broken/function/x", "");
+    desk.write("template/empty/template.yml", "language: empty\nbuild: build.sh\n");
+    desk.write("template/empty/build.sh", "echo no > \"$BRAMBLE_OUTPUT\"\n");
+    desk.write("template/empty/function/x", "");
+    desk.types("new --lang broken a", 0);
+    desk.types("new --lang copy b --append a.yml", 0);
+    desk.types("new --lang empty c --append a.yml", 0);
+    let said = desk.types("build -f a.yml --parallel 2", 1);
+    contains(
+        &said,
+        &["cannot build a: the tool is missing: install it", "cannot build c", "no WebAssembly file"],
+    );
+    assert!(desk.path().join("build/b.wasm").exists());
+    desk.types("build -f a.yml --filter a --shrinkwrap", 0);
+    assert!(desk.path().join("build/a/function/x").exists());
+    contains(&desk.types("new --lang copy b --append a.yml", 2), &["there already"]);
+    contains(&desk.types("new --lang cpoy d", 2), &["did you mean copy?"]);
+}
+
+#[test]
+fn an_image_beside_a_module_is_a_hybrid() {
+    let desk = desk();
+    desk.write(
+        "stack.yml",
+        "functions:\n  both: {image: 'reg/b:1', annotations: {bramble.module: cat.wasm}}\n",
+    );
+    let generated: Value = serde_json::from_str(&desk.types("generate -f stack.yml", 0)).unwrap();
+    let module = generated[0]["annotations"]["bramble.module"].as_str().unwrap();
+    assert!(module.starts_with("sha256:") && generated[0]["image"] == "reg/b:1", "{generated}");
+    let stack = desk.types("generate -f stack.yml --format compose", 0);
+    contains(&stack, &["image: reg/b:1", "services:"]);
+}
