@@ -6,7 +6,7 @@
 # OUTDIR is ${XDG_CACHE_HOME:-~/.cache}/bramble/examples unless given. The functions in Rust are always
 # built, and where there is their linker (wasm-component-ld; rustup's toolchains have it) as components
 # too. Those in C and Go are built where their compilers are (clang-19 or clang with a sysroot for
-# WASI; go 1.21 or later). With --all these are fetched: the linker by cargo and Go by pip into the
+# WASI; go 1.21 or later). QuickJS is built only with --all. With --all these compilers are fetched: the linker by cargo and Go by pip into the
 # cache, Debian's clang-19 by apt-get, when we are root.
 set -euo pipefail
 
@@ -44,6 +44,7 @@ main() {
     build_rust
     build_components
     build_c
+    build_qjs
     build_go
     write_manifest
     write_stack
@@ -72,7 +73,7 @@ build_rust() {
     local name
     cargo build --quiet --locked --release --target "$target" --target-dir "$build" \
         --workspace --exclude http-hello --exclude conform
-    for name in base64 echo figlet hello json-sum markdown nodeinfo pbkdf2 wordcount; do
+    for name in base64 echo figlet hello json-sum markdown nodeinfo pbkdf2 state wordcount; do
         install_wasm "$build/$target/release/$name.wasm" "$name"
     done
 }
@@ -142,6 +143,29 @@ build_c() {
             -o "$made" "$source"
     fi
     install_wasm "$made" c-wordcount
+}
+
+# Ten seconds, and no sample of `make up`: only with --all.
+build_qjs() {
+    local clang sources made=$build/qjs.wasm file newer=
+    [ "$fetch_compilers" ] || return 0
+    clang=$(usable_clang) || { say "skipping qjs: it needs the compiler of c-wordcount" && return; }
+    sources=$("$here/qjs/sources.sh") || { say "skipping qjs: cargo cannot fetch its sources" && return; }
+    for file in "$here/qjs/main.c" "$here/qjs/handler.js" "$sources/quickjs.c" "$here/build.sh"; do
+        [ "$made" -nt "$file" ] || newer=yes
+    done
+    if [ "$newer" ]; then
+        mkdir -p "$build/qjs"
+        "$here/qjs/embed.sh" >"$build/qjs/handler.h"
+        # QuickJS' own sources have warnings under other compilers than theirs.
+        "$clang" --target=wasm32-wasi -Os -s -w -D_GNU_SOURCE -DNDEBUG -I"$build/qjs" -I"$sources" \
+            -D_WASI_EMULATED_SIGNAL -D_WASI_EMULATED_PROCESS_CLOCKS -D_WASI_EMULATED_MMAN \
+            -Wl,--stack-first -Wl,-z,stack-size=262144 -o "$made" "$here/qjs/main.c" \
+            "$sources"/{quickjs,libregexp,libunicode,dtoa}.c \
+            -lwasi-emulated-signal -lwasi-emulated-process-clocks -lwasi-emulated-mman -lm ||
+            { say "skipping qjs: $clang cannot build it" && return; }
+    fi
+    install_wasm "$made" qjs
 }
 
 c_compiler() {

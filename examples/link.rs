@@ -18,6 +18,8 @@ fn main() {
         // Two and three pages, with room for the heap behind 28 and 75 KiB of data.
         Ok("nodeinfo") => "--initial-memory=131072",
         Ok("markdown") => "--initial-memory=196608",
+        // rustc exports nothing of a program but its start.
+        Ok("state") => "--export=wizer-initialize",
         _ => return,
     };
     println!("cargo::rustc-link-arg-bins={argument}");

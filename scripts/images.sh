@@ -2,11 +2,11 @@
 # images.sh [NAME...] — builds container images without a registry: bramble/NAME:latest, in the Docker of
 # DOCKER_HOST. Without a name: all of them. With nothing changed it takes seconds.
 #
-#   echoit wordcount base64 decodebase64 nodeinfo markdown pbkdf2 c-wordcount
+#   echoit wordcount base64 decodebase64 nodeinfo markdown pbkdf2 state c-wordcount qjs
 #              the container twins of the examples, from examples/images/NAME/Dockerfile
 #   conform    what the tests put in containers
 #   bramble    the gateway and the agent, from deploy/Dockerfile
-#   cc         a C compiler and libc from this machine, for the first stage of c-wordcount
+#   cc         a C compiler and libc from this machine, for the first stage of c-wordcount and qjs
 #
 # An image holds static binaries, or, of `bramble`, the binary and the libraries that it names.
 set -euo pipefail
@@ -16,7 +16,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/bramble
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
 # Without a plug-in the newer builder is not there, and this one is in every version.
 export DOCKER_BUILDKIT=0
-twins="echoit wordcount base64 decodebase64 nodeinfo markdown pbkdf2 c-wordcount"
+twins="echoit wordcount base64 decodebase64 nodeinfo markdown pbkdf2 state c-wordcount qjs"
 # Two at once must not stage into one place.
 context=$(mktemp -d "${TMPDIR:-/tmp}/bramble-images.XXXXXX")
 trap 'rm -rf "$context"' EXIT
@@ -43,6 +43,7 @@ main() {
         bramble) build_bramble ;;
         cc) compiler_image ;;
         c-wordcount) compiler_image && build_twin "$name" ;;
+        qjs) compiler_image && stage_qjs && build_twin "$name" ;;
         *) build_twin "$name" ;;
         esac
     done
@@ -71,7 +72,7 @@ static_build() {
 }
 
 stage_twins() {
-    local name target binaries=(base64 conform echo markdown nodeinfo pbkdf2 wordcount)
+    local name target binaries=(base64 conform echo markdown nodeinfo pbkdf2 state wordcount)
     target=$(rustc -vV | sed -n 's/^host: //p')
     mkdir -p "$context/twins"
     say "building the static binaries"
@@ -83,6 +84,15 @@ stage_twins() {
         strip -o "$context/twins/$name" "$cache/examples-target/$target/release/$name"
     done
     cp "$root/examples/c-wordcount/wordcount.c" "$context/twins"
+}
+
+stage_qjs() {
+    local sources example=$root/examples/qjs
+    [ -e "$context/twins" ] || stage_twins
+    sources=$("$example/sources.sh")
+    mkdir -p "$context/twins/qjs"
+    cp "$sources"/*.[ch] "$example/main.c" "$context/twins/qjs"
+    "$example/embed.sh" >"$context/twins/qjs/handler.h"
 }
 
 build_bramble() {

@@ -83,16 +83,19 @@ impl Api {
         self.get("/system/info", "the gateway").await
     }
 
-    /// Stores a module; `sent` is called when all of it is on its way and the gateway is at work.
+    /// Stores a module, pre-initialised by the export `preinit` if that is given; `sent` is called when all of
+    /// it is on its way and the gateway is at work.
     ///
     /// # Errors
     /// [`CliError`], as for every call.
     pub(crate) async fn put_module(
         &self,
         wasm: Bytes,
+        preinit: Option<&str>,
         sent: impl FnOnce() + Send + 'static,
     ) -> Result<Value> {
-        let answer = self.upload("/system/modules", wasm, sent).await?;
+        let query = query(preinit.map(|export| ("preinit", export)));
+        let answer = self.upload(&format!("/system/modules{query}"), wasm, sent).await?;
         parse(&succeed(answer, "the upload")?)
     }
 
@@ -106,7 +109,8 @@ impl Api {
         succeed(answer, &format!("module {digest}")).map(drop)
     }
 
-    /// Uploads a module and deploys it under a name, in one call. Answers what the module is.
+    /// Uploads a module and deploys it under a name, in one call, pre-initialised by the export `preinit` if
+    /// that is given. Answers what the module is.
     ///
     /// # Errors
     /// [`CliError`], as for every call.
@@ -114,9 +118,11 @@ impl Api {
         &self,
         name: &FunctionName,
         wasm: Bytes,
+        preinit: Option<&str>,
         sent: impl FnOnce() + Send + 'static,
     ) -> Result<Value> {
-        let answer = self.upload(&format!("/system/functions/{name}"), wasm, sent).await?;
+        let query = query(preinit.map(|export| ("preinit", export)));
+        let answer = self.upload(&format!("/system/functions/{name}{query}"), wasm, sent).await?;
         parse(&succeed(answer, &format!("function {name}"))?)
     }
 

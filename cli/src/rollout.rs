@@ -103,7 +103,7 @@ pub(crate) async fn upload(
 ) -> Result<()> {
     let spinner = output.spinner(format!("uploading {name}"));
     let (text, checking) = (spinner.text(), format!("checking {name}"));
-    let stored = api.put_module(module.wasm, move || text.say(checking)).await;
+    let stored = api.put_module(module.wasm, None, move || text.say(checking)).await;
     stored.with_context(|| format!("function {name}")).map(drop)
 }
 

@@ -42,6 +42,19 @@ struct Entry {
     #[serde(default)]
     env: BTreeMap<String, String>,
     process: Option<String>,
+    /// False for what is large or takes long: an example that `up` leaves alone.
+    #[serde(default = "yes")]
+    sample: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Entry {
+    fn path(&self, directory: &Path) -> PathBuf {
+        directory.join(self.file.clone().unwrap_or_else(|| format!("{}.wasm", self.name).into()))
+    }
 }
 
 /// What is to be done with a sample.
@@ -60,14 +73,14 @@ enum Plan {
 /// # Errors
 /// [`CliError`] when it cannot be read, or the manifest names what is not there.
 pub(crate) fn read(directory: &Path) -> Result<Vec<Sample>> {
-    let mut samples = manifest(directory)?;
+    let (mut samples, other_files) = manifest(directory)?;
     let files = std::fs::read_dir(directory).map_err(|error| {
         CliError::usage(format!("cannot read the samples in {}: {error}", directory.display()))
     })?;
     for file in files {
         let path = file.with_context(|| format!("reading {}", directory.display()))?.path();
         let is_wasm = path.extension().is_some_and(|extension| extension == "wasm");
-        if is_wasm && !samples.iter().any(|sample| sample.file == path) {
+        if is_wasm && !other_files.contains(&path) && !samples.iter().any(|sample| sample.file == path) {
             let (annotations, env) = (BTreeMap::new(), BTreeMap::new());
             samples.push(Sample { name: name_of(&path)?, file: path, annotations, env, process: None });
         }
@@ -76,25 +89,28 @@ pub(crate) fn read(directory: &Path) -> Result<Vec<Sample>> {
     Ok(samples)
 }
 
-fn manifest(directory: &Path) -> Result<Vec<Sample>> {
+/// The samples of the manifest, and the files of what is none.
+fn manifest(directory: &Path) -> Result<(Vec<Sample>, Vec<PathBuf>)> {
     let path = directory.join(MANIFEST);
     let refused = |reason: String| CliError::usage(format!("cannot use {}: {reason}", path.display()));
     let text = match std::fs::read(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Default::default()),
         Err(error) => return Err(refused(error.to_string()).into()),
     };
     let entries: Vec<Entry> = serde_json::from_slice(&text).map_err(|error| refused(error.to_string()))?;
     let sample = |entry: Entry| {
         let name = FunctionName::parse(&entry.name).map_err(|error| refused(error.to_string()))?;
-        let file = directory.join(entry.file.unwrap_or_else(|| format!("{}.wasm", entry.name).into()));
+        let file = entry.path(directory);
         if !file.is_file() {
             return Err(refused(format!("{name} is in {}, which is no file", file.display())).into());
         }
         let Entry { annotations, env, process, .. } = entry;
         Ok(Sample { name, file, annotations, env, process })
     };
-    entries.into_iter().map(sample).collect()
+    let (samples, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.sample);
+    let samples = samples.into_iter().map(sample).collect::<Result<_>>()?;
+    Ok((samples, others.iter().map(|entry| entry.path(directory)).collect()))
 }
 
 /// Deploys the samples that are not deployed yet, and says what it does.
@@ -118,7 +134,8 @@ pub(crate) async fn deploy(api: &Api, samples: Vec<Sample>, output: Output) -> R
             Plan::LeaveAlone => output.note(format!("{name} is not the sample of this name; it is kept")),
             Plan::Deploy => {
                 spinner.text().say(format!("compiling {name} ({} of {total})", done + 1));
-                api.put_module(wasm, || ()).await.with_context(|| format!("storing the sample {name}"))?;
+                let stored = api.put_module(wasm, None, || ()).await;
+                stored.with_context(|| format!("storing the sample {name}"))?;
                 api.deploy(&wanted).await.with_context(|| format!("deploying the sample {name}"))?;
                 output.note(format!("deployed {name} ({} of {total})", done + 1));
             }
@@ -180,12 +197,14 @@ mod tests {
     fn takes_the_manifest_and_every_other_file() {
         let manifest = r#"[{"name": "encode", "file": "base64.wasm"},
                            {"name": "decode", "file": "base64.wasm", "process": "-d", "env": {"A": "b"}},
+                           {"name": "large", "sample": false},
                            {"name": "echo", "annotations": {"bramble.output": "cgi"}}]"#;
         let files = [
             (MANIFEST, manifest),
             ("base64.wasm", ""),
             ("echo.wasm", ""),
             ("json_sum.wasm", ""),
+            ("large.wasm", ""),
             ("README.md", ""),
         ];
         assert_eq!(names(&files).unwrap(), ["decode", "echo", "encode", "json-sum"]);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::{ArcSwapOption, Guard};
 use bramble_provider::{Body, Invocation};
 use parking_lot::Mutex;
 
@@ -21,6 +22,38 @@ pub(crate) struct Call {
     pub(crate) output: Mutex<OutputState>,
     /// Made when the guest first prints something.
     pub(crate) log: Mutex<Option<LineWriter>>,
+}
+
+/// The call that an instance serves now; none while it is idle. Clones share it.
+///
+/// A guest keeps its streams for as long as it lives, and an instance that is reused lives longer than
+/// a call: what it writes belongs to the call of that moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Serving(Arc<ArcSwapOption<Call>>);
+
+impl Serving {
+    pub(crate) fn new(call: &Arc<Call>) -> Self {
+        Self(Arc::new(ArcSwapOption::new(Some(Arc::clone(call)))))
+    }
+
+    pub(crate) fn call(&self) -> CallGuard {
+        CallGuard(self.0.load())
+    }
+
+    pub(crate) fn turn_to(&self, call: Option<&Arc<Call>>) {
+        self.0.store(call.cloned());
+    }
+}
+
+/// The call that an instance serves, for a moment.
+pub(crate) struct CallGuard(Guard<Option<Arc<Call>>>);
+
+impl std::ops::Deref for CallGuard {
+    type Target = Call;
+
+    fn deref(&self) -> &Call {
+        self.0.as_ref().expect("an idle instance does not run, and so asks for nothing")
+    }
 }
 
 impl Call {

@@ -21,7 +21,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::HostError;
 use crate::inspect::GuestKind;
-use crate::module_store::{storage_error, write_whole};
+use crate::module_store::{replace, storage_error};
 
 /// Bytes of the checksum at a file's end: XXH3, 128 bits, big-endian.
 const CHECKSUM_BYTES: usize = 16;
@@ -57,7 +57,7 @@ impl CodeCache {
         hasher.update(&code);
         code.extend_from_slice(&hasher.digest128().to_be_bytes());
         // It may have been deleted since it was opened.
-        create(&self.dir).and_then(|()| write_whole(&self.path(digest), &code)).map_err(storage_error)
+        create(&self.dir).and_then(|()| replace(&self.path(digest), &code)).map_err(storage_error)
     }
 
     /// Removes the code of a module, if there is any.

@@ -12,17 +12,16 @@ use crate::run::{Exit, exit_of, take_turns};
 
 /// Runs the command.
 pub(crate) async fn run(code: CommandPre<ComponentGuest>, call: Arc<Call>) -> Exit {
-    let mut store = Store::new(code.engine(), ComponentGuest::new(call));
+    let mut store = Store::new(code.engine(), ComponentGuest::new(&call));
     store.limiter(|guest| &mut guest.meter);
     take_turns(&mut store);
     let result = async {
         let making = Instant::now();
         let command = code.instantiate_async(&mut store).await?;
-        store.data().call.revision.metrics.instantiated(making.elapsed());
+        call.revision.metrics.instantiated(making.elapsed());
         command.wasi_cli_run().call_run(&mut store).await
     }
     .await;
-    let guest = store.data();
     // `run` returns an empty error for failure; that is exit status 1.
-    exit_of(result.map(|outcome| i32::from(outcome.is_err())), &guest.call, &guest.meter)
+    exit_of(result.map(|outcome| i32::from(outcome.is_err())), &call, &store.data().meter)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bramble_provider::ProviderError;
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
 
@@ -19,9 +20,12 @@ pub(crate) struct Compiler {
 }
 
 impl Compiler {
-    /// Starts the threads, one for each core.
+    /// Starts the threads, one for two cores. Linux lets even a nice thread run to the end of its slice,
+    /// some 3 ms, before one that woke gets its core. On the cores that have none nobody waits.
     pub(crate) fn start(jobs: usize) -> Result<Self, HostError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = rayon::ThreadPoolBuilder::new()
+            .num_threads((cores / 2).max(1))
             .thread_name(|at| format!("compile-{at}"))
             .start_handler(|_| lower_priority())
             .build()
@@ -33,26 +37,33 @@ impl Compiler {
     pub(crate) async fn compile(
         &self,
         engine: &Engine,
-        wasm: Arc<[u8]>,
+        wasm: Bytes,
         kind: GuestKind,
     ) -> Result<Vec<u8>, ProviderError> {
+        let engine = engine.clone();
+        let code = self.run("compiling a module", move || match kind {
+            GuestKind::CommandModule => engine.precompile_module(&wasm),
+            GuestKind::CommandComponent | GuestKind::HttpComponent => engine.precompile_component(&wasm),
+        });
+        code.await?
+            .map_err(|error| ProviderError::InvalidModule(format!("the module does not compile: {error:#}")))
+    }
+
+    /// Does something on a thread of low priority. Waits its turn.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        what: &str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ProviderError> {
         let turn = Arc::clone(&self.jobs).acquire_owned().await.expect("the semaphore is never closed");
         let (done, result) = tokio::sync::oneshot::channel();
-        let engine = engine.clone();
         self.threads.spawn(move || {
-            let code = match kind {
-                GuestKind::CommandModule => engine.precompile_module(&wasm),
-                GuestKind::CommandComponent | GuestKind::HttpComponent => engine.precompile_component(&wasm),
-            };
             // Nobody may be waiting any more; the work is then lost, nothing else. The turn ends
             // with the work, not with the wait, so the bound holds either way.
-            let _ = done.send(code);
+            let _ = done.send(work());
             drop(turn);
         });
-        result
-            .await
-            .map_err(|_| ProviderError::internal("compiling a module", "the compiler panicked"))?
-            .map_err(|error| ProviderError::InvalidModule(format!("the module does not compile: {error:#}")))
+        result.await.map_err(|_| ProviderError::internal(what, "it panicked"))
     }
 }
 

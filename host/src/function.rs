@@ -50,6 +50,13 @@ impl Function {
         Replicas { desired, available: desired, frozen: 0 }
     }
 
+    /// Changes how many slots there are, and how many instances may be kept with it.
+    pub(crate) fn resize(&self, desired: u32) {
+        self.slots.resize(desired);
+        self.revision.load().keep_at_most(desired);
+        self.unload_if_unused();
+    }
+
     /// Frees the code when no slot is left and nobody runs.
     pub(crate) fn unload_if_unused(&self) {
         if self.slots.desired() == 0 && self.slots.busy() == 0 {

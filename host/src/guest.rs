@@ -7,7 +7,8 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, ResourceTable, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::call::Call;
+use crate::call::{Call, Serving};
+use crate::clock::MonotonicClock;
 use crate::environ::Strings;
 use crate::input::Input;
 use crate::memory::MemoryMeter;
@@ -17,9 +18,10 @@ use crate::secrets::SECRETS_PATH;
 use crate::stderr::Stderr;
 
 /// The library's state for a guest: its streams, and its secrets if it has any.
-fn wasi(call: &Arc<Call>) -> WasiCtxBuilder {
+fn wasi(call: &Call, serving: &Serving) -> WasiCtxBuilder {
     let mut wasi = WasiCtxBuilder::new();
-    wasi.stdin(Input(Arc::clone(call))).stdout(Output(Arc::clone(call))).stderr(Stderr(Arc::clone(call)));
+    wasi.stdin(Input(serving.clone())).stdout(Output(serving.clone())).stderr(Stderr(serving.clone()));
+    wasi.monotonic_clock(MonotonicClock);
     if let Some(view) = &call.revision.secrets
         && let Err(error) = wasi.preopened_dir(view.path(), SECRETS_PATH, FsPerms::ReadOnly)
     {
@@ -46,7 +48,7 @@ impl CommandGuest {
     }
 
     pub(crate) fn wasi(&mut self) -> &mut WasiP1Ctx {
-        self.wasi.get_or_insert_with(|| Box::new(wasi(&self.call).build_p1()))
+        self.wasi.get_or_insert_with(|| Box::new(wasi(&self.call, &Serving::new(&self.call)).build_p1()))
     }
 
     pub(crate) fn environment(&mut self) -> &Strings {
@@ -56,33 +58,46 @@ impl CommandGuest {
 
 /// A WASI 0.2 component.
 pub(crate) struct ComponentGuest {
-    pub(crate) call: Arc<Call>,
     pub(crate) meter: MemoryMeter,
+    pub(crate) table: ResourceTable,
+    serving: Serving,
     http: WasiHttpCtx,
-    wasi: WasiCtx,
-    table: ResourceTable,
+    /// The library's state for this call, made when a guest first asks for something of it.
+    wasi: Option<WasiCtx>,
     network: RefuseNetwork,
 }
 
 impl ComponentGuest {
-    pub(crate) fn new(call: Arc<Call>) -> Self {
-        let mut wasi = wasi(&call);
-        let arguments: Vec<String> = call.revision.arguments.iter().collect();
-        wasi.args(&arguments).envs(&call.environment().pairs());
+    pub(crate) fn new(call: &Arc<Call>) -> Self {
         Self {
-            wasi: wasi.build(),
             meter: MemoryMeter::new(call.revision.memory_bytes),
-            call,
-            http: WasiHttpCtx::new(),
             table: ResourceTable::new(),
+            serving: Serving::new(call),
+            http: WasiHttpCtx::new(),
+            wasi: None,
             network: RefuseNetwork,
         }
     }
+
+    /// Turns to another call, with its environment, its streams and its log; to none when it is idle.
+    pub(crate) fn turn_to(&mut self, call: Option<&Arc<Call>>) {
+        self.serving.turn_to(call);
+        self.wasi = None;
+    }
+}
+
+fn component_wasi(serving: &Serving) -> WasiCtx {
+    let call = serving.call();
+    let mut wasi = wasi(&call, serving);
+    let arguments: Vec<String> = call.revision.arguments.iter().collect();
+    wasi.args(&arguments).envs(&call.environment().pairs());
+    wasi.build()
 }
 
 impl WasiView for ComponentGuest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        let ctx = self.wasi.get_or_insert_with(|| component_wasi(&self.serving));
+        WasiCtxView { ctx, table: &mut self.table }
     }
 }
 

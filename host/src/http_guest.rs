@@ -16,38 +16,89 @@ use tokio::sync::oneshot;
 use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
-use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
+use wasmtime_wasi_http::p2::body::{
+    HostFutureTrailers, HostIncomingBody, HostOutgoingBody, HyperOutgoingBody,
+};
+use wasmtime_wasi_http::p2::types::{HostIncomingRequest, HostResponseOutparam};
 use wasmtime_wasi_http::{Error, WasiHttpView};
 
 use crate::call::Call;
 use crate::function::Admitted;
 use crate::guest::ComponentGuest;
+use crate::kept::Instance;
 use crate::run::{Exit, GuestRun, exit_of, take_turns};
 
 type Answer = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
 /// Runs the handler on one request; its answer comes through `answer`, its end is returned.
+///
+/// With an instance that was kept no other is made. One that ends well is kept where the function asks
+/// for it; any other end, and dropping this, frees the instance.
 pub(crate) async fn handle(
     code: ProxyPre<ComponentGuest>,
     call: Arc<Call>,
     body: Body,
     answer: oneshot::Sender<Answer>,
+    kept: Option<Instance>,
 ) -> Exit {
     let request = request_of(&call, body);
-    let mut store = Store::new(code.engine(), ComponentGuest::new(call));
-    store.limiter(|guest| &mut guest.meter);
+    let (mut store, proxy, served) = match kept {
+        Some(Instance { mut store, proxy, served }) => {
+            store.data_mut().turn_to(Some(&call));
+            (store, Some(proxy), served)
+        }
+        None => {
+            let mut store = Store::new(code.engine(), ComponentGuest::new(&call));
+            store.limiter(|guest| &mut guest.meter);
+            (store, None, 0)
+        }
+    };
     take_turns(&mut store);
     let result = async {
         let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
         let out = store.data_mut().http().new_response_outparam(answer)?;
-        let making = Instant::now();
-        let proxy = code.instantiate_async(&mut store).await?;
-        store.data().call.revision.metrics.instantiated(making.elapsed());
-        proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await
+        let proxy = match proxy {
+            Some(proxy) => proxy,
+            None => {
+                let making = Instant::now();
+                let proxy = code.instantiate_async(&mut store).await?;
+                call.revision.metrics.instantiated(making.elapsed());
+                if let Some(kept) = &call.revision.kept {
+                    kept.made();
+                }
+                proxy
+            }
+        };
+        proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await?;
+        wasmtime::error::Ok(proxy)
     }
     .await;
-    let guest = store.data();
-    exit_of(result.map(|()| 0), &guest.call, &guest.meter)
+    match result {
+        Ok(proxy) => {
+            if let Some(kept) = &call.revision.kept
+                && is_clean(store.data_mut())
+            {
+                store.data_mut().turn_to(None);
+                kept.put(Instance { store, proxy, served: served + 1 });
+            }
+            Exit::Status(0)
+        }
+        Err(error) => exit_of(Err(error), &call, &store.data().meter),
+    }
+}
+
+/// Whether an instance let go of everything that belongs to a request, and stayed within its memory.
+///
+/// What it holds on to would keep a response from ending, or a client's connection busy.
+fn is_clean(guest: &mut ComponentGuest) -> bool {
+    !guest.meter.refused()
+        && guest.table.iter_mut().all(|entry| {
+            !(entry.is::<HostIncomingRequest>()
+                || entry.is::<HostIncomingBody>()
+                || entry.is::<HostFutureTrailers>()
+                || entry.is::<HostOutgoingBody>()
+                || entry.is::<HostResponseOutparam>())
+        })
 }
 
 /// The request as the function sees it: its own path, and an authority, which the interface wants.

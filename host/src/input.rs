@@ -2,7 +2,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bramble_provider::Body;
@@ -13,11 +12,11 @@ use wasmtime_wasi::cli::{IsTerminal, StdinStream};
 use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{InputStream, StreamError, StreamResult};
 
-use crate::call::Call;
+use crate::call::Serving;
 
 /// The request's body as a guest's stdin. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Input(pub(crate) Arc<Call>);
+pub(crate) struct Input(pub(crate) Serving);
 
 /// What has arrived of a body, and where the rest comes from.
 #[derive(Debug)]
@@ -103,7 +102,7 @@ impl AsyncRead for Input {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let count = std::task::ready!(self.0.input.lock().poll_read(cx, buffer.initialize_unfilled()))
+        let count = std::task::ready!(self.0.call().input.lock().poll_read(cx, buffer.initialize_unfilled()))
             .map_err(|CutShort| io::ErrorKind::ConnectionAborted)?;
         buffer.advance(count);
         Poll::Ready(Ok(()))
@@ -113,13 +112,14 @@ impl AsyncRead for Input {
 #[wasmtime_wasi_io::async_trait]
 impl Pollable for Input {
     async fn ready(&mut self) {
-        std::future::poll_fn(|cx| self.0.input.lock().poll_ready(cx)).await;
+        std::future::poll_fn(|cx| self.0.call().input.lock().poll_ready(cx)).await;
     }
 }
 
 impl InputStream for Input {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
-        let mut state = self.0.input.lock();
+        let call = self.0.call();
+        let mut state = call.input.lock();
         if state.failed {
             return Err(StreamError::LastOperationFailed(
                 io::Error::from(io::ErrorKind::ConnectionAborted).into(),

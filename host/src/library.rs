@@ -1,6 +1,7 @@
 //! Modules on their way from an upload to linked code: store, compiler, cache, linker.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bramble_provider::{Digest, ProviderError};
 use bytes::Bytes;
@@ -15,9 +16,46 @@ use crate::config::HostConfig;
 use crate::error::HostError;
 use crate::inspect::{self, GuestKind};
 use crate::module_store::{ModuleInfo, ModuleStore, digest_of};
+use crate::preinit::{self, Bounds};
+
+/// Longest that a module's initialisation may run: far longer than anybody waits for a start.
+const PREINIT_TIME: Duration = Duration::from_secs(30);
 
 /// Uploads of one digest wait for each other; of different digests mostly not.
 const UPLOAD_LOCKS: usize = 16;
+
+/// The bytes of a module, hashed.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    wasm: Bytes,
+    digest: Digest,
+}
+
+impl Upload {
+    /// Hashes the bytes, off the threads that serve.
+    ///
+    /// # Errors
+    /// [`ProviderError::Internal`] when the runtime is ending.
+    pub async fn hash(wasm: Bytes) -> Result<Self, ProviderError> {
+        blocking(move || Ok(Self { digest: digest_of(&wasm), wasm })).await
+    }
+
+    /// Their digest.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+/// A module that was uploaded.
+#[derive(Debug)]
+pub struct StoredModule {
+    /// What it is.
+    pub info: ModuleInfo,
+    /// Whether it was not stored before.
+    pub is_new: bool,
+    /// Code that was compiled just now, in memory for the deployment that follows.
+    _code: Option<Arc<Code>>,
+}
 
 /// Every module there is, and the code of those in use.
 #[derive(Debug)]
@@ -28,6 +66,8 @@ pub(crate) struct Library {
     cache: Arc<CodeCache>,
     compiler: Compiler,
     max_module_bytes: u64,
+    /// Most memory of a module's initialisation.
+    preinit_memory_bytes: u64,
     uploads: [Mutex<()>; UPLOAD_LOCKS],
     /// Code that some function has in memory, so that functions with one module share it.
     loaded: DashMap<Digest, Weak<Code>>,
@@ -42,46 +82,61 @@ impl Library {
             cache: Arc::new(CodeCache::open(&config.data_dir, fingerprint)?),
             compiler: Compiler::start(config.compile_jobs)?,
             max_module_bytes: config.max_module_bytes,
+            preinit_memory_bytes: config.default_memory_bytes,
             uploads: std::array::from_fn(|_| Mutex::new(())),
             loaded: DashMap::new(),
         })
     }
 
-    /// Takes an upload: told apart, compiled, linked once to see that it can be, then stored.
-    pub(crate) async fn put(&self, wasm: Bytes) -> Result<ModuleInfo, ProviderError> {
+    /// Runs a module's initialisation once; answers the module that begins where it ended.
+    pub(crate) async fn preinitialise(
+        &self,
+        wasm: Bytes,
+        initialiser: String,
+    ) -> Result<Bytes, ProviderError> {
+        self.check_size(&wasm)?;
+        let bounds = Bounds { time: PREINIT_TIME, memory_bytes: self.preinit_memory_bytes };
+        let run = move || preinit::preinitialise(&wasm, &initialiser, bounds);
+        let made: Bytes = self.compiler.run("pre-initialising a module", run).await??.into();
+        self.check_size(&made)?;
+        Ok(made)
+    }
+
+    fn check_size(&self, wasm: &Bytes) -> Result<(), ProviderError> {
         if wasm.len() as u64 > self.max_module_bytes {
             return Err(ProviderError::ModuleTooLarge { limit_bytes: self.max_module_bytes });
         }
-        let wasm: Arc<[u8]> = wasm.as_ref().into();
-        let hashed = Arc::clone(&wasm);
-        let digest = blocking(move || Ok(digest_of(&hashed))).await?;
+        Ok(())
+    }
+
+    /// Takes an upload: told apart, compiled, linked once to see that it can be, then stored.
+    pub(crate) async fn put(&self, upload: Upload) -> Result<StoredModule, ProviderError> {
+        let Upload { wasm, digest } = upload;
+        self.check_size(&wasm)?;
         let lock = usize::from(digest.first_byte()) % UPLOAD_LOCKS;
         let _turn = self.uploads[lock].lock().await;
         if self.cache.has(digest)
             && let Ok(info) = self.info(digest).await
         {
-            return Ok(info);
+            return Ok(StoredModule { info, is_new: false, _code: None });
         }
-        let inspected = Arc::clone(&wasm);
+        let is_new = self.info(digest).await.is_err();
+        let inspected = wasm.clone();
         let facts = blocking(move || inspect::inspect(&inspected)).await?;
-        let code = self.compiler.compile(&self.engine, Arc::clone(&wasm), facts.kind).await?;
+        let kind = facts.kind;
+        let code = self.compiler.compile(&self.engine, wasm.clone(), kind).await?;
         let cache = Arc::clone(&self.cache);
         blocking(move || cache.put(digest, code)).await?;
-        if let Err(refused) = self
-            .load_cached(digest, facts.kind)
-            .await
-            .transpose()
-            .unwrap_or(Err(ProviderError::internal("loading new code", "the cache file vanished")))
-        {
-            self.cache.remove(digest);
-            return Err(refused);
-        }
+        let linked = self.load_cached(digest, kind).await.transpose();
+        let vanished = || Err(ProviderError::internal("loading new code", "the cache file vanished"));
+        let code = linked.unwrap_or_else(vanished).inspect_err(|_| self.cache.remove(digest))?;
         let modules = Arc::clone(&self.modules);
-        blocking(move || {
+        let info = blocking(move || {
             modules.put(digest, &wasm, &facts)?;
             modules.info(digest)
         })
-        .await
+        .await?;
+        Ok(StoredModule { info, is_new, _code: Some(self.share(digest, code)) })
     }
 
     pub(crate) async fn info(&self, digest: Digest) -> Result<ModuleInfo, ProviderError> {
@@ -118,15 +173,19 @@ impl Library {
             Some(code) => code,
             None => self.compile_stored(digest, kind).await?,
         };
+        Ok(self.share(digest, code))
+    }
+
+    fn share(&self, digest: Digest, code: Code) -> Arc<Code> {
         let code = Arc::new(code);
         self.loaded.retain(|_, code| code.strong_count() > 0);
         self.loaded.insert(digest, Arc::downgrade(&code));
-        Ok(code)
+        code
     }
 
     async fn compile_stored(&self, digest: Digest, kind: GuestKind) -> Result<Code, ProviderError> {
         let modules = Arc::clone(&self.modules);
-        let wasm: Arc<[u8]> = blocking(move || modules.read(digest)).await?.into();
+        let wasm: Bytes = blocking(move || modules.read(digest)).await?.into();
         let code = self.compiler.compile(&self.engine, wasm, kind).await?;
         let cache = Arc::clone(&self.cache);
         blocking(move || cache.put(digest, code)).await?;

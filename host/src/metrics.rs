@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Metric, MetricFamily, MetricType};
-use prometheus::{HistogramOpts, HistogramVec, IntGauge, Registry};
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 use wasmtime::Engine;
 
 use crate::engine::EngineInfo;
@@ -21,6 +23,16 @@ pub(crate) struct HostMetrics {
     /// Every invocation counts here, on every core.
     instantiate: Arc<Histogram>,
     cold_start: HistogramVec,
+    reuse: IntCounterVec,
+    idle: IntGaugeVec,
+}
+
+/// How often one function's instances were made and reused, and how many are kept idle.
+#[derive(Debug)]
+pub(crate) struct ReuseMetrics {
+    pub(crate) created: IntCounter,
+    pub(crate) reused: IntCounter,
+    pub(crate) idle: IntGauge,
 }
 
 impl HostMetrics {
@@ -39,10 +51,23 @@ impl HostMetrics {
             .buckets(prometheus::exponential_buckets(2.5e-4, 2.0, 18)?),
             &["function_name", "runtime"],
         )?;
+        let reuse = IntCounterVec::new(
+            Opts::new(
+                "bramble_wasm_reuse_total",
+                "Requests of functions with bramble.reuse, by whether their instance was created or reused.",
+            ),
+            &["function_name", "instance"],
+        )?;
+        let idle = IntGaugeVec::new(
+            Opts::new("bramble_wasm_idle_instances", "Wasm instances that are kept for the next request."),
+            &["function_name"],
+        )?;
+        registry.register(Box::new(reuse.clone()))?;
+        registry.register(Box::new(idle.clone()))?;
         registry.register(Box::new(InstantiateCollector::new(Arc::clone(&instantiate))?))?;
         registry.register(Box::new(cold_start.clone()))?;
         registry.register(Box::new(PoolCollector::new(engine, info)?))?;
-        Ok(Self { instantiate, cold_start })
+        Ok(Self { instantiate, cold_start, reuse, idle })
     }
 
     pub(crate) fn instantiated(&self, took: Duration) {
@@ -58,8 +83,21 @@ impl HostMetrics {
         self.cold_start.clone()
     }
 
+    /// The series of a function whose instances are reused.
+    pub(crate) fn reuse(&self, function: &str) -> ReuseMetrics {
+        ReuseMetrics {
+            created: self.reuse.with_label_values(&[function, "created"]),
+            reused: self.reuse.with_label_values(&[function, "reused"]),
+            idle: self.idle.with_label_values(&[function]),
+        }
+    }
+
     /// Drops the series of a function that is gone.
     pub(crate) fn forget(&self, function: &str) {
+        // There are none when its instances were never reused.
+        let _ = self.reuse.remove_label_values(&[function, "created"]);
+        let _ = self.reuse.remove_label_values(&[function, "reused"]);
+        let _ = self.idle.remove_label_values(&[function]);
         // There is none when the function never started cold.
         let _ = self.cold_start.remove_label_values(&[function, "wasm"]);
     }

@@ -132,12 +132,26 @@ impl ModuleStore {
 
 /// Writes a file so that it is there whole or not at all, also after a power cut.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.write_all(bytes)?;
+    let file = staged(path, bytes)?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
-    File::open(dir)?.sync_all()
+    File::open(parent(path))?.sync_all()
+}
+
+/// Writes a file so that no reader sees a part of it. After a power cut it may be damaged: only for what
+/// is checked when it is read and can be made again. Waiting for the disk would take longer than making it.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    staged(path, bytes)?.persist(path).map(drop).map_err(|error| error.error)
+}
+
+fn staged(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTempFile> {
+    let mut file = tempfile::NamedTempFile::new_in(parent(path))?;
+    file.write_all(bytes)?;
+    Ok(file)
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
 }
 
 /// Turns a failed write into what the client can act on.

@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -15,7 +14,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{OutputStream, StreamError, StreamResult};
 
-use crate::call::Call;
+use crate::call::Serving;
 
 /// Bytes that a guest may be ahead of its client.
 pub(crate) const HIGH_WATER_BYTES: usize = 256 << 10;
@@ -26,7 +25,7 @@ const WHOLE_PIECE_BYTES: usize = 16 << 10;
 
 /// A guest's stdout. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Output(pub(crate) Arc<Call>);
+pub(crate) struct Output(pub(crate) Serving);
 
 /// What a guest has written and the response has not taken.
 #[derive(Debug)]
@@ -139,7 +138,7 @@ impl StdoutStream for Output {
 
 impl AsyncWrite for Output {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.output.lock().poll_write(bytes).map_err(io::Error::other)
+        self.0.call().output.lock().poll_write(bytes).map_err(io::Error::other)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -154,7 +153,7 @@ impl AsyncWrite for Output {
 #[wasmtime_wasi_io::async_trait]
 impl Pollable for Output {
     async fn ready(&mut self) {
-        std::future::poll_fn(|_| match self.0.output.lock().held() < HIGH_WATER_BYTES {
+        std::future::poll_fn(|_| match self.0.call().output.lock().held() < HIGH_WATER_BYTES {
             true => Poll::Ready(()),
             false => Poll::Pending,
         })
@@ -164,7 +163,8 @@ impl Pollable for Output {
 
 impl OutputStream for Output {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        let mut state = self.0.output.lock();
+        let call = self.0.call();
+        let mut state = call.output.lock();
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             match state.poll_write(rest) {
@@ -185,7 +185,7 @@ impl OutputStream for Output {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(HIGH_WATER_BYTES.saturating_sub(self.0.output.lock().held()))
+        Ok(HIGH_WATER_BYTES.saturating_sub(self.0.call().output.lock().held()))
     }
 }
 

@@ -6,9 +6,8 @@
 //! instance's memory and the request or response. Files (the secrets) and polling go to the
 //! library, whose state is made only when a guest asks for it. Both see the same streams.
 
-use std::sync::OnceLock;
 use std::task::Poll;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use rand::RngCore;
 use wasmtime::{Caller, Linker};
@@ -17,6 +16,7 @@ use wasmtime_wasi::p1::wasi_snapshot_preview1 as library;
 use wiggle::GuestMemory;
 
 use crate::call::Call;
+use crate::clock;
 use crate::guest::CommandGuest;
 use crate::inspect::WASI_P1;
 use crate::output::OverLimit;
@@ -249,10 +249,9 @@ fn store_strings(
 }
 
 fn clock_time_get(mut caller: Caller<'_, CommandGuest>, clock: i32, _precision: i64, time: i32) -> Errno {
-    static START: OnceLock<Instant> = OnceLock::new();
     let elapsed = match clock {
         0 => SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
-        1 => START.get_or_init(Instant::now).elapsed(),
+        1 => clock::since_start(),
         _ => return ERRNO_INVAL,
     };
     let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
+use bramble_provider::reuse::REUSE_ANNOTATION;
 use bramble_provider::spec::SCALE_TYPE_LABEL;
-use bramble_provider::{Digest, FunctionName, FunctionSpec, OutputForm, ProviderError, Settings};
+use bramble_provider::{Digest, FunctionName, FunctionSpec, OutputForm, ProviderError, Reuse, Settings};
 
 use crate::code::Code;
 use crate::config::HostConfig;
 use crate::environ::Strings;
 use crate::function_log::FunctionLog;
 use crate::inspect::GuestKind;
+use crate::kept::{HostKept, Kept};
 use crate::metrics::HostMetrics;
 use crate::secrets::SecretsView;
 
@@ -33,6 +35,8 @@ pub(crate) struct Revision {
     /// Whether its time on a processor is metered: it is scaled by that.
     pub(crate) meters_cpu: bool,
     pub(crate) metrics: Arc<HostMetrics>,
+    /// Instances for the next requests, where the function asks for that.
+    pub(crate) kept: Option<Arc<Kept>>,
     log: Arc<FunctionLog>,
     code: ArcSwapOption<Code>,
     /// Held while code is loaded, so that it is loaded once however many wait for it.
@@ -48,8 +52,10 @@ impl Revision {
         config: &HostConfig,
         log: Arc<FunctionLog>,
         metrics: Arc<HostMetrics>,
+        kept: &Arc<HostKept>,
     ) -> Result<Self, ProviderError> {
         let settings = spec.settings()?;
+        let reuse = settings.reuse.map(|reuse| check_reuse(reuse, digest, kind)).transpose()?;
         let memory_bytes = spec.limits.memory_bytes.unwrap_or(config.default_memory_bytes);
         let secrets = SecretsView::make(
             &config.data_dir.join("views"),
@@ -78,6 +84,7 @@ impl Revision {
             memory_bytes,
             max_output_bytes: config.max_output_bytes,
             meters_cpu: spec.labels.get(SCALE_TYPE_LABEL).is_some_and(|signal| signal == "cpu"),
+            kept: reuse.map(|reuse| Kept::new(reuse, kept, &metrics, &spec.name)),
             metrics,
             log,
             code: ArcSwapOption::empty(),
@@ -96,6 +103,13 @@ impl Revision {
         self.code.store(code);
     }
 
+    /// Sets how many instances may wait for a request; 0 ends reuse, and with it the revision's.
+    pub(crate) fn keep_at_most(&self, limit: u32) {
+        if let Some(kept) = &self.kept {
+            kept.keep_at_most(limit);
+        }
+    }
+
     pub(crate) fn log(&self) -> &Arc<FunctionLog> {
         &self.log
     }
@@ -103,6 +117,25 @@ impl Revision {
 
 /// A revision that an invocation holds. The guard counts on this thread, not on a counter all cores share.
 pub(crate) type HeldRevision = Guard<Arc<Revision>>;
+/// Refuses to reuse what cannot be: the annotation would promise what never happens.
+fn check_reuse(reuse: Reuse, digest: Digest, kind: GuestKind) -> Result<Reuse, ProviderError> {
+    let refuse =
+        |reason| Err(ProviderError::InvalidSpec { field: format!("annotations.{REUSE_ANNOTATION}"), reason });
+    match kind {
+        GuestKind::CommandModule | GuestKind::CommandComponent => refuse(format!(
+            "{digest} is a {}: a command ends with its first request; only instances of wasi:http components \
+            can take another",
+            kind.as_str()
+        )),
+        GuestKind::HttpComponent if reuse.concurrency.get() > 1 => refuse(format!(
+            "concurrency={}: {digest} is a {}, which serves one request at a time; leave it at 1, the \
+            function's replicas run beside each other",
+            reuse.concurrency,
+            kind.as_str()
+        )),
+        GuestKind::HttpComponent => Ok(reuse),
+    }
+}
 
 /// Code that stays in memory while this is held.
 pub(crate) struct CodeGuard(Guard<Option<Arc<Code>>>);

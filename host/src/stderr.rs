@@ -2,7 +2,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,12 +10,12 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi_io::poll::Pollable;
 use wasmtime_wasi_io::streams::{OutputStream, StreamResult};
 
-use crate::call::Call;
+use crate::call::{Call, Serving};
 use crate::output::{Output, OverLimit};
 
 /// A guest's stderr: the function's log, or with `combine_output` the response. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Stderr(pub(crate) Arc<Call>);
+pub(crate) struct Stderr(pub(crate) Serving);
 
 /// Takes some of `bytes` and tells how many. The log never makes a guest wait.
 pub(crate) fn poll_write(call: &Call, bytes: &[u8]) -> Poll<Result<usize, OverLimit>> {
@@ -39,8 +38,8 @@ impl StdoutStream for Stderr {
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        match self.0.revision.settings.combine_output {
-            true => Output(Arc::clone(&self.0)).p2_stream(),
+        match self.0.call().revision.settings.combine_output {
+            true => Output(self.0.clone()).p2_stream(),
             false => Box::new(self.clone()),
         }
     }
@@ -48,7 +47,7 @@ impl StdoutStream for Stderr {
 
 impl AsyncWrite for Stderr {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        poll_write(&self.0, bytes).map_err(io::Error::other)
+        poll_write(&self.0.call(), bytes).map_err(io::Error::other)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -67,7 +66,7 @@ impl Pollable for Stderr {
 
 impl OutputStream for Stderr {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.0.print(&bytes);
+        self.0.call().print(&bytes);
         Ok(())
     }
 

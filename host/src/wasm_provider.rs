@@ -24,7 +24,8 @@ use crate::error::HostError;
 use crate::function::{Admitted, Entry, Function, Held};
 use crate::function_log::{FunctionLog, HostLogs};
 use crate::http_guest::{self, Answering};
-use crate::library::Library;
+use crate::kept::HostKept;
+use crate::library::{Library, StoredModule, Upload};
 use crate::metrics::HostMetrics;
 use crate::module_store::ModuleInfo;
 use crate::respond::Responding;
@@ -64,6 +65,7 @@ pub struct WasmProvider {
     /// Held while the map is replaced.
     writing: Mutex<()>,
     host_slots: Arc<Slots>,
+    kept: Arc<HostKept>,
     _ticker: EpochTicker,
 }
 
@@ -96,6 +98,7 @@ impl WasmProvider {
             functions: ArcSwap::default(),
             writing: Mutex::new(()),
             host_slots: Arc::new(Slots::new(info.slots, HOST_QUEUE_LIMIT)),
+            kept: Arc::default(),
             _ticker: EpochTicker::start(&engine).map_err(HostError::Thread)?,
             info,
             config,
@@ -107,7 +110,26 @@ impl WasmProvider {
     /// # Errors
     /// [`ProviderError::InvalidModule`], [`ProviderError::ModuleTooLarge`], [`ProviderError::OutOfStorage`].
     pub async fn put_module(&self, wasm: Bytes) -> Result<ModuleInfo, ProviderError> {
-        self.library.put(wasm).await
+        Ok(self.store_module(Upload::hash(wasm).await?).await?.info)
+    }
+
+    /// As [`Self::put_module`], for bytes that are hashed already. A function that is deployed before what
+    /// this answers is dropped finds the new code in memory.
+    ///
+    /// # Errors
+    /// As [`Self::put_module`].
+    pub async fn store_module(&self, upload: Upload) -> Result<StoredModule, ProviderError> {
+        self.library.put(upload).await
+    }
+
+    /// Runs the export `initialiser` of a module once, at low priority, and answers the module that begins
+    /// where it ended. Stores nothing.
+    ///
+    /// # Errors
+    /// [`ProviderError::InvalidModule`] when it is no WASI 0.1 command, lacks the export, or initialisation
+    /// fails or takes too long; [`ProviderError::ModuleTooLarge`] also for what comes out of it.
+    pub async fn preinitialise(&self, wasm: Bytes, initialiser: String) -> Result<Bytes, ProviderError> {
+        self.library.preinitialise(wasm, initialiser).await
     }
 
     /// What is stored under a digest.
@@ -175,7 +197,8 @@ impl WasmProvider {
             let made = digest_in(&spec).and_then(|digest| {
                 let info = self.library.info_blocking(digest)?;
                 let log = FunctionLog::new(name.clone(), self.config.log_bytes);
-                Revision::new(spec, digest, info.kind, &self.config, log, Arc::clone(&self.metrics))
+                let metrics = Arc::clone(&self.metrics);
+                Revision::new(spec, digest, info.kind, &self.config, log, metrics, &self.kept)
             });
             match made {
                 Ok(revision) => {
@@ -211,6 +234,7 @@ impl WasmProvider {
     }
 
     fn new_function(&self, revision: Revision, desired: u32) -> Entry {
+        revision.keep_at_most(desired);
         Arc::new(ArcSwap::from_pointee(Function {
             name: revision.name.clone(),
             slots: Slots::new(desired, self.config.queue_limit),
@@ -231,9 +255,8 @@ impl WasmProvider {
         let current = self.functions.load();
         if let Some(function) = current.get(&revision.name) {
             let function = function.load();
-            function.revision.store(Arc::new(revision));
-            function.slots.resize(desired);
-            function.unload_if_unused();
+            function.revision.swap(Arc::new(revision)).keep_at_most(0);
+            function.resize(desired);
             return;
         }
         let mut functions = HashMap::clone(&current);
@@ -267,12 +290,17 @@ impl WasmProvider {
         let timeout = revision.settings.exec_timeout;
         let meter = revision.meters_cpu.then(|| Arc::clone(&admitted.function.cpu));
         if let Code::HttpComponent(proxy) = &*code {
+            let kept = revision.kept.as_ref().and_then(|kept| kept.take());
+            if kept.is_none() {
+                self.kept.make_room(&self.host_slots);
+            }
             let call = Call::new(revision, invocation, Body::empty());
             let (sender, answer) = tokio::sync::oneshot::channel();
-            let handling = Box::pin(http_guest::handle(proxy.clone(), Arc::clone(&call), body, sender));
+            let handling = Box::pin(http_guest::handle(proxy.clone(), Arc::clone(&call), body, sender, kept));
             let run = GuestRun::new(handling, timeout, meter);
             return Box::pin(Answering { run, answer, call, admitted }.response()).await;
         }
+        self.kept.make_room(&self.host_slots);
         let call = Call::new(revision, invocation, body);
         let run = match &*code {
             Code::CommandComponent(command) => {
@@ -294,8 +322,7 @@ impl Scale for WasmProvider {
 
     async fn scale(&self, name: &FunctionName, desired: u32) -> Result<(), ProviderError> {
         let function = self.function(name)?;
-        function.slots.resize(desired);
-        function.unload_if_unused();
+        function.resize(desired);
         Ok(())
     }
 
@@ -323,8 +350,9 @@ impl Provider for WasmProvider {
             None => FunctionLog::new(spec.name.clone(), self.config.log_bytes),
         };
         let (spec, config, metrics) = (spec.clone(), self.config.clone(), Arc::clone(&self.metrics));
+        let kept = Arc::clone(&self.kept);
         let revision = tokio::task::spawn_blocking(move || {
-            Revision::new(spec, digest, info.kind, &config, log, metrics)
+            Revision::new(spec, digest, info.kind, &config, log, metrics, &kept)
         })
         .await
         .map_err(|error| ProviderError::internal("preparing a revision", error))??;
@@ -340,7 +368,9 @@ impl Provider for WasmProvider {
         let mut functions = HashMap::clone(&self.functions.load());
         if let Some(function) = functions.remove(name) {
             self.functions.store(Arc::new(functions));
-            function.load().log.close();
+            let function = function.load();
+            function.revision.load().keep_at_most(0);
+            function.log.close();
             self.metrics.forget(name.as_str());
         }
         Ok(())

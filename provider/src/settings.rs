@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::ProviderError;
 use crate::name::SecretName;
 use crate::quantity::parse_duration;
+use crate::reuse::Reuse;
 
 /// The annotation that chooses [`OutputForm`].
 pub const OUTPUT_ANNOTATION: &str = "bramble.output";
@@ -40,6 +41,8 @@ pub struct Settings {
     pub policy: HybridPolicy,
     /// The secret that holds the token which callers must show, by [`TOKEN_ANNOTATION`]; open to all if none.
     pub token_secret: Option<SecretName>,
+    /// Whether an instance serves more than one request, by [`crate::reuse::REUSE_ANNOTATION`].
+    pub reuse: Option<Reuse>,
 }
 
 /// Which runtime of a hybrid function takes an invocation. Means nothing for other functions.
@@ -99,6 +102,7 @@ impl Default for Settings {
             output: OutputForm::Body,
             policy: HybridPolicy::default(),
             token_secret: None,
+            reuse: None,
         }
     }
 }
@@ -136,6 +140,7 @@ impl Settings {
             settings.token_secret =
                 Some(name.map_err(|error| refused("annotations.bramble.auth.token-secret", error))?);
         }
+        settings.reuse = Reuse::read(annotations)?;
         settings.output = match annotations.get(OUTPUT_ANNOTATION).map(String::as_str) {
             None | Some("body") => OutputForm::Body,
             Some("cgi") => OutputForm::Cgi,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::error::ProviderError;
 use crate::name::{FunctionName, SecretName};
+use crate::reuse::REUSE_ANNOTATION;
 use crate::settings::{POLICY_ANNOTATION, Settings};
 
 /// The label that sets how many replicas a function starts with and never falls below.
@@ -161,7 +162,11 @@ impl FunctionSpec {
     /// restarts no container.
     pub fn image_half(&self) -> Self {
         match &self.code {
-            Code::Hybrid { image, .. } => self.half(Code::Image(image.clone())),
+            Code::Hybrid { image, .. } => {
+                let mut half = self.half(Code::Image(image.clone()));
+                half.annotations.remove(REUSE_ANNOTATION);
+                half
+            }
             Code::Module(_) | Code::Image(_) => self.clone(),
         }
     }
@@ -197,7 +202,12 @@ impl FunctionSpec {
     /// # Errors
     /// [`ProviderError::InvalidSpec`] naming the field and why.
     pub fn validate(&self) -> Result<(), ProviderError> {
-        self.settings()?;
+        if self.settings()?.reuse.is_some() && !self.runtime().has_module() {
+            return Err(invalid(
+                &format!("annotations.{REUSE_ANNOTATION}"),
+                "only instances of wasi:http components are reused; this is a container image".to_owned(),
+            ));
+        }
         self.scale_min()?;
         for (field, entries) in
             [("envVars", &self.env), ("labels", &self.labels), ("annotations", &self.annotations)]
@@ -274,6 +284,18 @@ mod tests {
     }
 
     #[test]
+    fn refuses_to_reuse_what_no_module_makes() {
+        let mut reused = spec();
+        reused.annotations.insert(REUSE_ANNOTATION.into(), "requests=2".into());
+        assert!(reused.validate().is_ok());
+        reused.code = Code::Image("echo:1".to_owned());
+        match reused.validate() {
+            Err(ProviderError::InvalidSpec { field, .. }) => assert_eq!(field, "annotations.bramble.reuse"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
     fn a_half_is_what_it_would_be_alone() {
         let (module, image) = (Digest::from_sha256([7; 32]), "echo:1".to_owned());
         let mut hybrid = spec();
@@ -284,6 +306,9 @@ mod tests {
         hybrid.annotations.insert(MODULE_ANNOTATION.into(), module.to_string());
         hybrid.annotations.insert(POLICY_ANNOTATION.into(), "bridge".into());
         assert_eq!((hybrid.image_half(), hybrid.module_half()), (alone.clone(), guest));
+        hybrid.annotations.insert(REUSE_ANNOTATION.into(), "requests=2".into());
+        assert_eq!(hybrid.image_half(), alone, "how instances are reused is no container's business");
+        assert!(hybrid.module_half().annotations.contains_key(REUSE_ANNOTATION));
         assert_eq!(alone.image_half(), alone);
     }
 }

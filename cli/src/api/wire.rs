@@ -143,6 +143,8 @@ pub(crate) struct Module {
     pub(crate) size_bytes: u64,
     /// What it imports.
     pub(crate) imports: Vec<String>,
+    /// The digest of what was uploaded, where it was pre-initialised.
+    pub(crate) preinitialised_from: Option<String>,
 }
 
 impl Deployment {

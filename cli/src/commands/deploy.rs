@@ -36,6 +36,7 @@ Examples:
   bramble deploy ./hello.wasm
   bramble deploy target/wasm32-wasip1/release/my_fn.wasm --name greeter --env GREETING=hi
   bramble deploy page.wasm --annotation bramble.output=cgi --memory-limit 64Mi --env exec_timeout=2s
+  bramble deploy script.wasm --preinit
   bramble deploy hello-2 --image sha256:3f1c… --fprocess 'hello --loud'
   bramble deploy -f stack.yml --filter 'api-*'
   bramble deploy figlet --image ghcr.io/openfaas/figlet:latest
@@ -56,6 +57,11 @@ pub(crate) struct Deploy {
     /// With -f: deploy so many functions at once
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     parallel: u16,
+    /// Run the module's initialisation once, now, and deploy what it leaves behind: for programs that take
+    /// long to start. EXPORT is the function that does it, `wizer-initialize` unless given
+    #[arg(long, value_name = "EXPORT", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    preinit: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -114,12 +120,16 @@ impl Deploy {
             return stack::run(&stack, &self.options, parallel, self.json, &self.connection, context).await;
         };
         let api = self.connection.api(context)?;
+        if self.preinit.is_some() && self.image.is_some() && self.module.is_none() {
+            let failure = CliError::usage("--preinit is about a wasm file, and --image names something else");
+            return Err(failure.hint("give the FILE, or --module FILE beside the image").into());
+        }
         let (name, image) = match &self.image {
             Some(image) => {
                 let name = function_name(&source.to_string_lossy())?;
                 let mut deployment = self.options.deployment(&name, image);
                 if let Some(path) = &self.module {
-                    let digest = store(&api, context, path).await?;
+                    let digest = store(&api, context, path, self.preinit.as_deref()).await?;
                     deployment.annotations.insert(MODULE_ANNOTATION.to_owned(), digest);
                 }
                 api.deploy(&deployment).await?;
@@ -145,11 +155,12 @@ impl Deploy {
         let text = spinner.text();
         let compiling = format!("compiling {name}");
         if self.options.are_none() {
-            let stored = api.deploy_wasm(&name, wasm, move || text.say(compiling)).await?;
+            let stored =
+                api.deploy_wasm(&name, wasm, self.preinit.as_deref(), move || text.say(compiling)).await?;
             return Ok((name, read::<Module>(&stored)?.digest));
         }
         let checking = text.clone();
-        let stored = api.put_module(wasm, move || checking.say("checking")).await?;
+        let stored = api.put_module(wasm, self.preinit.as_deref(), move || checking.say("checking")).await?;
         let digest = read::<Module>(&stored)?.digest;
         text.say(compiling);
         api.deploy(&self.options.deployment(&name, &digest)).await?;
@@ -206,7 +217,7 @@ impl Options {
 }
 
 /// Uploads a module beside an image; answers its digest.
-async fn store(api: &Api, context: &Context, path: &Path) -> Result<String> {
+async fn store(api: &Api, context: &Context, path: &Path, preinit: Option<&str>) -> Result<String> {
     let wasm: Bytes = std::fs::read(path)
         .map_err(|error| {
             let path = path.display();
@@ -215,7 +226,7 @@ async fn store(api: &Api, context: &Context, path: &Path) -> Result<String> {
         .into();
     let spinner = context.output.spinner(format!("uploading {}", path.display()));
     let text = spinner.text();
-    let stored = api.put_module(wasm, move || text.say("checking")).await?;
+    let stored = api.put_module(wasm, preinit, move || text.say("checking")).await?;
     Ok(read::<Module>(&stored)?.digest)
 }
 

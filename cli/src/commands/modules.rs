@@ -19,6 +19,7 @@ use crate::output::Style;
 Examples:
   bramble modules
   bramble modules upload ./hello.wasm
+  bramble modules upload ./script.wasm --preinit
   bramble modules remove 3f1c0a55a2d4")]
 pub(crate) struct Modules {
     #[command(subcommand)]
@@ -50,6 +51,11 @@ struct List {
 struct Upload {
     /// The module
     file: PathBuf,
+    /// Store what the module's initialisation leaves behind instead: for programs that take long to start.
+    /// EXPORT is the function that does it, `wizer-initialize` unless given
+    #[arg(long, value_name = "EXPORT", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    preinit: Option<String>,
     /// Print the gateway's answer as JSON
     #[arg(long)]
     json: bool,
@@ -98,13 +104,17 @@ impl Upload {
         let wasm = std::fs::read(&self.file).with_context(|| format!("reading {}", self.file.display()))?;
         let spinner = context.output.spinner("uploading");
         let text = spinner.text();
-        let answer: Value = api.put_module(wasm.into(), move || text.say("checking")).await?;
+        let sent = move || text.say("checking");
+        let answer: Value = api.put_module(wasm.into(), self.preinit.as_deref(), sent).await?;
         drop(spinner);
         if self.json {
             return context.output.json(&answer);
         }
         let module: Module = read(&answer)?;
-        let about = format!("{}, {}", module.kind, format_size(module.size_bytes));
+        let mut about = format!("{}, {}", module.kind, format_size(module.size_bytes));
+        if let Some(source) = &module.preinitialised_from {
+            about.push_str(&format!(", pre-initialised from {source}"));
+        }
         context.output.line(format!("{}  {}", module.digest, context.output.paint(Style::Dim, &about)))
     }
 }

@@ -69,18 +69,19 @@ async fn deploy(gateway: &Gateway, body: Body, mode: Mode) -> Result<StatusCode,
 pub(super) async fn upload(
     State(gateway): Shared,
     Named(name): Named,
+    params: Params,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Module>), GatewayError> {
-    let taken = modules::take(&gateway, &headers, body).await?;
+    let taken = modules::take(&gateway, &params, &headers, body).await?;
     audit::about(&name);
     let current = gateway.functions.get(name.as_str());
     let _unchanged = match &current {
         Some(function) => gateway.secrets.unchanged(&function.spec).await,
         None => None,
     };
-    gateway.functions.deploy_module(name, taken.module.digest).await?;
-    Ok((StatusCode::ACCEPTED, Json(taken.module.into())))
+    gateway.functions.deploy_module(name, taken.stored.info.digest).await?;
+    Ok((StatusCode::ACCEPTED, Json(Module::from(&taken))))
 }
 
 /// 202; 404 when it is not there.

@@ -6,16 +6,14 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use bramble_host::ModuleInfo;
-use bramble_provider::{Digest, ProviderError};
-use bytes::Bytes;
+use bramble_host::{DEFAULT_INITIALISER, StoredModule, Upload};
+use bramble_provider::Digest;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
-use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use super::body;
-use super::extract::Tail;
+use super::extract::{Params, Tail};
 use super::wire::{Module, invalid};
 use crate::auth::audit;
 use crate::error::GatewayError;
@@ -38,12 +36,13 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>) -> Result<Json<Vec
 /// 201 for a new module, 200 for one that is stored already.
 pub(super) async fn upload(
     State(gateway): State<Arc<Gateway>>,
+    params: Params,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Module>), GatewayError> {
-    let taken = take(&gateway, &headers, body).await?;
-    let status = if taken.is_new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(taken.module.into())))
+    let taken = take(&gateway, &params, &headers, body).await?;
+    let status = if taken.stored.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(Module::from(&taken))))
 }
 
 /// 204; 404 when it is not stored, 409 while a function uses it.
@@ -58,24 +57,43 @@ pub(super) async fn remove(
 
 /// An uploaded module that is stored now.
 pub(super) struct Taken {
-    pub(super) module: ModuleInfo,
-    is_new: bool,
+    pub(super) stored: StoredModule,
+    /// What was uploaded, where that was pre-initialised and something else is stored.
+    pub(super) preinitialised_from: Option<Digest>,
     /// Nobody can remove it before whoever uploaded it has done with it.
     _claim: ModuleClaim,
 }
 
-/// Reads, checks and stores an uploaded module.
-pub(super) async fn take(gateway: &Gateway, headers: &HeaderMap, body: Body) -> Result<Taken, GatewayError> {
+/// Reads, checks and stores an uploaded module: itself, or with `preinit` what its initialisation makes of it.
+pub(super) async fn take(
+    gateway: &Gateway,
+    params: &Params,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Taken, GatewayError> {
     check_type(headers)?;
     let busy = GatewayError::Busy { what: "uploads" };
     let Ok(Ok(_permit)) = timeout(UPLOAD_WAIT, gateway.uploads.acquire()).await else { return Err(busy) };
     let bytes = body::module(body, gateway.config.wasm.max_module_bytes).await?;
-    let digest = digest(bytes.clone()).await?;
-    audit::about(digest);
-    let claim = gateway.functions.claim_module(digest)?;
-    let is_new = gateway.wasm.module(digest).await.is_err();
-    let module = gateway.wasm.put_module(bytes).await?;
-    Ok(Taken { module, is_new, _claim: claim })
+    let mut upload = Upload::hash(bytes.clone()).await?;
+    let mut preinitialised_from = None;
+    if let Some(initialiser) = initialiser(params) {
+        preinitialised_from = Some(upload.digest());
+        upload = Upload::hash(gateway.wasm.preinitialise(bytes, initialiser).await?).await?;
+    }
+    audit::about(upload.digest());
+    let claim = gateway.functions.claim_module(upload.digest())?;
+    let stored = gateway.wasm.store_module(upload).await?;
+    Ok(Taken { stored, preinitialised_from, _claim: claim })
+}
+
+/// The export to pre-initialise with: `preinit=true` for the usual one, `preinit=NAME` for another.
+fn initialiser(params: &Params) -> Option<String> {
+    match params.get("preinit")? {
+        "0" | "false" => None,
+        _ if params.is_on("preinit") => Some(DEFAULT_INITIALISER.to_owned()),
+        name => Some(name.to_owned()),
+    }
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), GatewayError> {
@@ -85,10 +103,4 @@ fn check_type(headers: &HeaderMap) -> Result<(), GatewayError> {
         return Ok(());
     }
     Err(GatewayError::UnsupportedType { expected: WASM })
-}
-
-async fn digest(bytes: Bytes) -> Result<Digest, ProviderError> {
-    tokio::task::spawn_blocking(move || Digest::from_sha256(Sha256::digest(&bytes).into()))
-        .await
-        .map_err(|panic| ProviderError::internal("hashing a module", panic))
 }

@@ -16,6 +16,7 @@ use bramble_provider::{
 use serde::{Deserialize, Serialize};
 
 use super::extract::function_name;
+use super::modules::Taken;
 use super::words;
 use crate::error::excerpt;
 use crate::functions::Function;
@@ -137,6 +138,9 @@ pub(super) struct Module {
     kind: &'static str,
     size_bytes: u64,
     imports: Vec<String>,
+    /// The digest of what was uploaded, where pre-initialising made this module of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preinitialised_from: Option<Digest>,
 }
 
 /// A line of a log.
@@ -254,7 +258,15 @@ impl From<ModuleInfo> for Module {
             kind: info.kind.as_str(),
             size_bytes: info.size_bytes,
             imports: info.imports,
+            preinitialised_from: None,
         }
+    }
+}
+
+impl From<&Taken> for Module {
+    fn from(taken: &Taken) -> Self {
+        let preinitialised_from = taken.preinitialised_from;
+        Self { preinitialised_from, ..Self::from(taken.stored.info.clone()) }
     }
 }
 

@@ -58,6 +58,16 @@ fn pbkdf2() {
 }
 
 #[test]
+fn state() {
+    check("state", "state", &[b"", b"2 360 1048576 13107199\n"]);
+}
+
+#[test]
+fn qjs() {
+    check("qjs", "qjs", &[b"", b"one two\nthree two\n", "größer ist größer\n".as_bytes()]);
+}
+
+#[test]
 fn c_wordcount() {
     check("c-wordcount", "c-wordcount", &[b"", b"one two\nthree\n", &bytes()]);
 }
