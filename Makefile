@@ -17,6 +17,11 @@ export BRAMBLE_GIT_SHA := $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 export BRAMBLE_GIT_SUBJECT := $(shell git log -1 --format=%s 2>/dev/null | tr -d '\r')
 # The images that the tests deploy, where there is a Docker to test with.
 TEST_IMAGES := [ -z "$${BRAMBLE_TEST_DOCKER:-}" ] || DOCKER_HOST=$$BRAMBLE_TEST_DOCKER scripts/images.sh
+# Those that the bench deploys, and the Docker it deploys them in. Without one it measures wasm alone.
+BENCH_IMAGES := [ -z "$${BRAMBLE_TEST_DOCKER:-}" ] || { export DOCKER_HOST=$$BRAMBLE_TEST_DOCKER; \
+	scripts/images.sh $(filter-out base64 c-wordcount conform decodebase64 nodeinfo,$(notdir $(patsubst %/Dockerfile,%,$(wildcard examples/images/*/Dockerfile)))); }
+# Flags of `bramble-bench suite`, such as `--quick`.
+BENCH_FLAGS ?=
 # A fresh machine gets cargo in its home, which this shell does not know yet.
 export PATH := $(HOME)/.cargo/bin:$(PATH):$(CACHE)/tools/usr/bin
 
@@ -60,10 +65,12 @@ lint: ## formatting, clippy and rustdoc without a warning
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --release --locked --workspace --no-deps
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; fi
 
-bench: setup ## measure: the gateway against bare axum, cold starts, memory
+bench: setup ## measure wasm against containers, and every budget; the report is in bench/results
 	cargo build --release --locked -p bramble -p bramble-bench
+	@echo "==> building the sample functions"
 	examples/build.sh "$(EXAMPLES)"
-	"$(CARGO_TARGET_DIR)/release/bramble-bench" all
+	@echo "==> measuring, about twelve minutes"
+	scripts/docker.sh run bash -euc '$(BENCH_IMAGES); exec "$(CARGO_TARGET_DIR)/release/bramble-bench" suite $(BENCH_FLAGS)'
 
 examples: setup ## build every sample function, in every language there is a compiler for
 	examples/build.sh "$(EXAMPLES)" --all

@@ -10,12 +10,13 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::cold::{self, Cold};
-use crate::idle::{self, Idle, kibibytes, mebibytes};
+use crate::idle::{self, Idle, kibibytes};
 use crate::invoke::{self, Invoke};
 use crate::many::{self, Many};
 use crate::over_http::{self, OverHttp, Rate};
 use crate::report::Report;
-use crate::stats::{ratio, time, time_of};
+use crate::stats::{Spread, ratio, time};
+use crate::suite::results::{Budget, BudgetFigure, FigureUnit, Rounds, Verdict};
 use crate::table::Table;
 
 /// Connections at which the gateway is held against axum.
@@ -27,8 +28,8 @@ mod limit {
     pub(super) const ECHO_NS: f64 = 6_000.0;
     pub(super) const SDK_NS: f64 = 15_000.0;
     pub(super) const LARGE_ECHO_NS: f64 = 60_000.0;
-    pub(super) const COLD_NS: u64 = 2_000_000;
-    pub(super) const IDLE_BYTES: u64 = 40 << 20;
+    pub(super) const COLD_NS: f64 = 2_000_000.0;
+    pub(super) const IDLE_BYTES: f64 = 40.0 * 1_048_576.0;
     pub(super) const FURTHER_BYTES: f64 = 100.0 * 1_024.0;
     pub(super) const MANY_RATIO: f64 = 1.10;
 }
@@ -50,23 +51,6 @@ pub(crate) struct All {
     bramble: Option<PathBuf>,
 }
 
-/// One budget and what came of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Budget {
-    what: String,
-    budget: String,
-    measured: String,
-    verdict: Verdict,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Verdict {
-    Met,
-    Missed,
-    NotMeasured,
-}
-
 /// The results of all benches, with the budgets they are held against.
 #[derive(Debug, Default)]
 struct Findings {
@@ -80,25 +64,31 @@ impl All {
     /// # Errors
     /// When the results have no JSON form.
     pub(crate) fn report(&self) -> Result<Report> {
+        let mut findings = self.measure()?;
+        let table = table(&findings.budgets);
+        findings.results.insert("budgets".to_owned(), serde_json::to_value(&findings.budgets)?);
+        let method =
+            format!("every bench in its short form, {} rounds; each bench alone tells more", self.rounds);
+        Ok(Report::new("all", method, &findings.results)?.table(table))
+    }
+
+    /// The budgets alone, each measured or with the reason why not.
+    ///
+    /// # Errors
+    /// As [`Self::report`].
+    pub(crate) fn budgets(rounds: usize, many: usize, bramble: Option<PathBuf>) -> Result<Vec<Budget>> {
+        let all = Self { rounds, many, sdk_guest: None, bramble };
+        Ok(all.measure()?.budgets)
+    }
+
+    fn measure(&self) -> Result<Findings> {
         let mut findings = Findings::default();
         findings.take("http", self.over_http().measure(), over_http_budgets)?;
         findings.take("invoke", self.invoke().measure(), |cases| invoke_budgets(cases))?;
         findings.take("cold", self.cold().measure(), |cases| cold_budgets(cases))?;
         findings.take("idle", self.idle().measure(), idle_budgets)?;
         findings.take("many", self.many().measure(), |comparisons| many_budgets(comparisons))?;
-        let mut table = Table::new("Budgets", ["what", "budget", "measured", "met"]);
-        for Budget { what, budget, measured, verdict } in &findings.budgets {
-            let verdict = match verdict {
-                Verdict::Met => "yes",
-                Verdict::Missed => "MISSED",
-                Verdict::NotMeasured => "not measured",
-            };
-            table.row([what.clone(), budget.clone(), measured.clone(), verdict.to_owned()]);
-        }
-        findings.results.insert("budgets".to_owned(), serde_json::to_value(&findings.budgets)?);
-        let method =
-            format!("every bench in its short form, {} rounds; each bench alone tells more", self.rounds);
-        Ok(Report::new("all", method, &findings.results)?.table(table))
+        Ok(findings)
     }
 
     fn over_http(&self) -> OverHttp {
@@ -148,23 +138,98 @@ impl Findings {
                 budget: String::new(),
                 measured: format!("{error:#}"),
                 verdict: Verdict::NotMeasured,
+                figure: None,
             }),
         }
         Ok(())
     }
 }
 
-fn budget(what: impl Into<String>, budget: impl Into<String>, measured: String, met: bool) -> Budget {
-    let verdict = if met { Verdict::Met } else { Verdict::Missed };
-    Budget { what: what.into(), budget: budget.into(), measured, verdict }
+/// The budgets, for people.
+pub(crate) fn table(budgets: &[Budget]) -> Table {
+    let mut table = Table::new("Budgets", ["what", "budget", "measured", "met"]);
+    for budget in budgets {
+        let verdict = match budget.verdict {
+            Verdict::Met => "yes",
+            Verdict::Missed => "MISSED",
+            Verdict::NotMeasured => "not measured",
+        };
+        table.row([budget.what.clone(), budget.budget.clone(), budget.measured.clone(), verdict.to_owned()]);
+    }
+    table
+}
+
+/// What a budget is about, and how it is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    pub(crate) value: f64,
+    pub(crate) unit: FigureUnit,
+    pub(crate) lower_is_better: bool,
+    pub(crate) write: fn(f64) -> String,
+}
+
+impl Limit {
+    pub(crate) fn at_most(value: f64, unit: FigureUnit, write: fn(f64) -> String) -> Self {
+        Self { value, unit, lower_is_better: true, write }
+    }
+
+    pub(crate) fn at_least(value: f64, unit: FigureUnit, write: fn(f64) -> String) -> Self {
+        Self { value, unit, lower_is_better: false, write }
+    }
+
+    /// What was measured against the limit: by its median.
+    pub(crate) fn judge(self, what: impl Into<String>, rounds: Rounds) -> Budget {
+        let met = match self.lower_is_better {
+            true => rounds.median <= self.value,
+            false => rounds.median >= self.value,
+        };
+        let measured = match rounds.values.len() {
+            1 => (self.write)(rounds.median),
+            _ => {
+                let spread = Spread { median: rounds.median, min: rounds.min, max: rounds.max };
+                spread.text(self.write)
+            }
+        };
+        let verdict = if met { Verdict::Met } else { Verdict::Missed };
+        let figure = BudgetFigure { rounds, unit: self.unit, lower_is_better: self.lower_is_better };
+        Budget { what: what.into(), budget: self.text(), measured, verdict, figure: Some(figure) }
+    }
+
+    fn text(self) -> String {
+        format!("{} {}", if self.lower_is_better { "<=" } else { ">=" }, (self.write)(self.value))
+    }
+
+    /// A limit that nothing was held against.
+    fn not_measured(self, what: String, why: &str) -> Budget {
+        let verdict = Verdict::NotMeasured;
+        Budget { what, budget: self.text(), measured: why.to_owned(), verdict, figure: None }
+    }
+
+    /// Of a spread whose rounds were not kept: its median and its ends.
+    fn judge_spread(self, what: String, spread: Spread) -> Budget {
+        match Rounds::of([spread.min, spread.median, spread.max]) {
+            Some(rounds) => self.judge(what, rounds),
+            None => self.not_measured(what, "nothing was measured"),
+        }
+    }
+
+    fn judge_one(self, what: String, value: f64) -> Budget {
+        match Rounds::of([value]) {
+            Some(rounds) => self.judge(what, rounds),
+            None => self.not_measured(what, "nothing was measured"),
+        }
+    }
 }
 
 fn over_http_budgets(results: &over_http::Results) -> Vec<Budget> {
     let at = results.closed.iter().filter(|comparison| comparison.connections == RATIO_CONNECTIONS);
+    let limit = Limit::at_least(limit::RATIO, FigureUnit::Ratio, ratio);
     at.map(|comparison| {
         let what = format!("gateway echo of 100 B at {RATIO_CONNECTIONS} connections, against bare axum");
-        let spread = comparison.contest.rate_ratio;
-        budget(what, format!(">= {:.2}", limit::RATIO), spread.text(ratio), spread.median >= limit::RATIO)
+        match Rounds::of(comparison.contest.rate_ratios.iter().copied()) {
+            Some(rounds) => limit.judge(what, rounds),
+            None => limit.not_measured(what, "no round was measured"),
+        }
     })
     .collect()
 }
@@ -177,46 +242,34 @@ fn invoke_budgets(cases: &[invoke::Case]) -> Vec<Budget> {
     ];
     let row = |(function, limit)| {
         let what = format!("in process, fresh instance, {function}: p50");
+        let limit = Limit::at_most(limit, FigureUnit::Nanos, time);
         let case = cases.iter().find(|case| case.function == function && case.tasks == 1);
-        let Some(case) = case else { return not_measured(what, format!("<= {}", time(limit))) };
-        budget(what, format!("<= {}", time(limit)), case.p50_ns.text(time), case.p50_ns.median <= limit)
+        match case {
+            Some(case) => limit.judge_spread(what, case.p50_ns),
+            None => limit.not_measured(what, "the examples are not built"),
+        }
     };
     limits.map(row).into()
 }
 
-fn not_measured(what: String, budget: String) -> Budget {
-    Budget { what, budget, measured: "the examples are not built".to_owned(), verdict: Verdict::NotMeasured }
-}
-
 fn cold_budgets(cases: &[cold::Case]) -> Vec<Budget> {
+    let limit = Limit::at_most(limit::COLD_NS, FigureUnit::Nanos, time);
     let row = |case: &cold::Case| {
         let what =
             format!("cold, {} ({} KiB), {}: p50", case.module, case.module_bytes >> 10, case.kind.text());
-        let met = case.cold.p50_ns <= limit::COLD_NS;
-        budget(what, format!("<= {}", time_of(limit::COLD_NS)), time_of(case.cold.p50_ns), met)
+        limit.judge_one(what, case.cold.p50_ns as f64)
     };
     cases.iter().map(row).collect()
 }
 
 fn idle_budgets(results: &idle::Results) -> Vec<Budget> {
     let functions = results.few.functions;
+    let total = Limit::at_most(limit::IDLE_BYTES, FigureUnit::Bytes, mebibytes_of);
+    let each = Limit::at_most(limit::FURTHER_BYTES, FigureUnit::Bytes, kibibytes);
     let row = |what: &str, memory: idle::Memory, further: f64| {
-        let (resident, limit) = (memory.resident_bytes, limit::IDLE_BYTES);
-        let budgets = [mebibytes(limit), kibibytes(limit::FURTHER_BYTES)].map(|limit| format!("<= {limit}"));
-        let [total, each] = budgets;
         [
-            budget(
-                format!("idle, {functions} functions, {what}"),
-                total,
-                mebibytes(resident),
-                resident <= limit,
-            ),
-            budget(
-                format!("idle, each further function, {what}"),
-                each,
-                kibibytes(further),
-                further <= limit::FURTHER_BYTES,
-            ),
+            total.judge_one(format!("idle, {functions} functions, {what}"), memory.resident_bytes as f64),
+            each.judge_one(format!("idle, each further function, {what}"), further),
         ]
     };
     let restarted = row("restarted", results.few.restarted, results.further_bytes_restarted);
@@ -224,20 +277,19 @@ fn idle_budgets(results: &idle::Results) -> Vec<Budget> {
     restarted.into_iter().chain(invoked).collect()
 }
 
+fn mebibytes_of(bytes: f64) -> String {
+    format!("{:.1} MiB", bytes / f64::from(1 << 20))
+}
+
 fn many_budgets(comparisons: &[many::Comparison]) -> Vec<Budget> {
+    let limit = Limit::at_most(limit::MANY_RATIO, FigureUnit::Ratio, ratio);
     let row = |comparison: &many::Comparison| {
         let what = format!(
             "many functions against few, {}, {} connection: p50",
             comparison.names.text(),
             comparison.connections
         );
-        let spread = comparison.contest.p50_ratio;
-        budget(
-            what,
-            format!("<= {:.2}", limit::MANY_RATIO),
-            spread.text(ratio),
-            spread.median <= limit::MANY_RATIO,
-        )
+        limit.judge_spread(what, comparison.contest.p50_ratio)
     };
     comparisons.iter().map(row).collect()
 }

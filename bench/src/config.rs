@@ -3,8 +3,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Where `examples/build.sh` puts the example modules; `None` without a home directory.
+/// Where `examples/build.sh` puts the example modules: `BRAMBLE_EXAMPLES`, as the Makefile sets it, else
+/// below the cache; `None` without a home directory.
 pub(crate) fn examples_dir() -> Option<PathBuf> {
+    if let Some(dir) = variable("BRAMBLE_EXAMPLES") {
+        return Some(dir.into());
+    }
     let cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".cache")));
     cache.map(|cache| cache.join("bramble/examples"))

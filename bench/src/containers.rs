@@ -5,8 +5,8 @@
 //! mode; no service of the bench is left there, also after Ctrl-C.
 
 mod cold;
-mod docker;
-mod namespace;
+pub(crate) mod docker;
+pub(crate) mod namespace;
 mod stage;
 mod upstream;
 mod warm;

@@ -9,8 +9,8 @@ mod claims;
 mod contender;
 mod figures;
 mod program;
-mod replay;
-mod session;
+pub(crate) mod replay;
+pub(crate) mod session;
 
 use std::path::PathBuf;
 

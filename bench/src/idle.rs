@@ -122,7 +122,10 @@ impl Idle {
 }
 
 /// Deploys functions `from..to` beside those there are, restarts the gateway, and looks.
-fn held(program: &Path, dir: &Path, from: usize, to: usize) -> Result<Held> {
+///
+/// # Errors
+/// When the gateway does not start or refuses a function.
+pub(crate) fn held(program: &Path, dir: &Path, from: usize, to: usize) -> Result<Held> {
     progress(format_args!("idle: deploying functions {from} to {to}"));
     {
         let gateway = GatewayProcess::start(program, dir)?;

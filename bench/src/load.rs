@@ -72,6 +72,33 @@ pub(crate) fn default_threads() -> usize {
     1 + cores().saturating_sub(1) / 4
 }
 
+/// The error of a server that answered, but not by 200: it would not or could not do what was asked.
+/// Anything else that goes wrong, such as an answer of another length, is no such thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) status: u16,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "answered {} instead of 200", self.status)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// The error of an answer that is not the right one; whatever else was measured then means nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WrongAnswer(pub(crate) String);
+
+impl std::fmt::Display for WrongAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "wrong answer: {}", self.0)
+    }
+}
+
+impl std::error::Error for WrongAnswer {}
+
 /// What came of it.
 #[derive(Debug)]
 pub(crate) struct Outcome {

@@ -5,6 +5,8 @@ use std::process::Command;
 
 use serde::Serialize;
 
+use crate::suite::results;
+
 /// Load average above which figures are not to be trusted.
 const QUIET_LOAD: f64 = 0.5;
 
@@ -54,6 +56,25 @@ impl Machine {
                 self.load_average_at_start, self.cores
             )
         })
+    }
+
+    /// The checkout's commit, `-dirty` when it was changed since; `unknown` outside of one.
+    pub(crate) fn commit(&self) -> &str {
+        &self.commit
+    }
+
+    /// As the suite's results hold it.
+    pub(crate) fn described(&self) -> results::Machine {
+        results::Machine {
+            cpu: self.cpu.clone(),
+            cores: self.cores,
+            memory_bytes: self.memory_bytes,
+            kernel: self.kernel.clone(),
+            load_average_at_start: self.load_average_at_start,
+            quiet: self.quiet,
+            rustc: self.rustc.to_owned(),
+            profile: self.profile.to_owned(),
+        }
     }
 
     /// One line for people.

@@ -1,9 +1,12 @@
 //! What a bench leaves behind: tables on stdout, JSON in a file.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -74,8 +77,33 @@ impl Report {
     }
 }
 
+/// The line that is written over; there is at most one terminal.
+static LINE: OnceLock<ProgressBar> = OnceLock::new();
+
+/// From now on progress is one line that is written over, with the time since; where stderr is a terminal.
+pub(crate) fn show_one_line() {
+    if io::stderr().is_terminal() {
+        let style = ProgressStyle::with_template("{spinner} {elapsed} {msg}").expect("the template is valid");
+        let line = ProgressBar::new_spinner().with_style(style);
+        line.enable_steady_tick(Duration::from_millis(100));
+        // A second call changes nothing.
+        let _ = LINE.set(line);
+    }
+}
+
+/// Takes the line away, before results are printed.
+pub(crate) fn clear_line() {
+    if let Some(line) = LINE.get() {
+        line.finish_and_clear();
+    }
+}
+
 /// Says on stderr what is being measured: a bench is silent for a long time otherwise.
 pub(crate) fn progress(what: impl std::fmt::Display) {
+    if let Some(line) = LINE.get() {
+        line.set_message(what.to_string());
+        return;
+    }
     // Nobody reading it is no reason to stop.
     let _ = writeln!(io::stderr().lock(), "... {what}");
 }

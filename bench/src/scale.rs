@@ -29,7 +29,6 @@ use whole::WholeTick;
 mod controller;
 mod memory;
 mod model;
-mod plot;
 mod replay;
 mod tick;
 mod trace;

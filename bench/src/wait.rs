@@ -24,7 +24,7 @@ pub(crate) fn watch_signals() -> Result<()> {
     let stop = async move {
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
         STOPPED.store(true, Ordering::Relaxed);
-        crate::report::progress("ending: removing the services; once more ends at once and leaves them");
+        crate::report::progress("ending: removing what was deployed; once more ends at once and leaves it");
         tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
     };
     std::thread::spawn(move || {

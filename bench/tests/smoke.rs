@@ -16,6 +16,7 @@ fn check(arguments: &[&str]) -> Value {
         .args(arguments)
         .arg("--json")
         .arg(&json)
+        .env_remove("BRAMBLE_EXAMPLES")
         .env("XDG_CACHE_HOME", dir.path())
         .output()
         .unwrap();

@@ -1,6 +1,7 @@
 //! The command line: one file for each verb.
 
 mod agent;
+mod bench;
 mod build;
 mod completion;
 mod config;
@@ -111,6 +112,7 @@ enum Command {
     Namespace(namespace::Namespace),
     Login(login::Login),
     Logout(logout::Logout),
+    Bench(Box<bench::Bench>),
     Version(version::Version),
     Completion(completion::Completion),
 }
@@ -247,6 +249,7 @@ pub(crate) fn run(cli: Cli, context: &Context) -> Result<()> {
         Command::Namespace(command) => verbs()?.block_on(command.run(context)),
         Command::Login(command) => verbs()?.block_on(command.run(context)),
         Command::Logout(command) => command.run(context),
+        Command::Bench(command) => command.run(context),
         Command::Version(command) => verbs()?.block_on(command.run(context)),
         Command::Completion(command) => command.run(context),
     }

@@ -4,6 +4,7 @@
 
 mod address_space;
 mod auth;
+mod bench;
 mod chains;
 mod clients;
 mod command;

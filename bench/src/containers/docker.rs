@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::load::ResponseReader;
@@ -34,6 +35,17 @@ pub(crate) struct Place {
     pub(crate) pid: u32,
     /// Its address on the functions' network.
     pub(crate) ip: IpAddr,
+}
+
+/// When a replica of a service came to be, by the daemon's clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Birth {
+    /// The Swarm had made a task.
+    pub(crate) task_created: Timestamp,
+    /// A node had made its container.
+    pub(crate) container_created: Timestamp,
+    /// The container's process ran.
+    pub(crate) container_started: Timestamp,
 }
 
 impl Docker {
@@ -134,6 +146,44 @@ impl Docker {
         Ok(tasks
             .iter()
             .all(|task| task["Status"]["State"].as_str().is_some_and(|state| OVER.contains(&state))))
+    }
+
+    /// When the parts of a service's one running task came to be; `None` when the Swarm has none, or it is on
+    /// another node.
+    ///
+    /// # Errors
+    /// When the daemon does not answer.
+    pub(crate) fn birth(&self, service: &str) -> Result<Option<Birth>> {
+        let tasks = self.tasks(&json!({ "service": [service], "desired-state": ["running"] }))?;
+        let Some(task) = tasks.iter().find(|task| task["Status"]["State"] == "running") else {
+            return Ok(None);
+        };
+        let Some(id) = task["Status"]["ContainerStatus"]["ContainerID"].as_str() else { return Ok(None) };
+        let Ok(container) = self.get(&format!("/containers/{id}/json")) else { return Ok(None) };
+        let at = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+        Ok((|| {
+            Some(Birth {
+                task_created: at(&task["CreatedAt"])?,
+                container_created: at(&container["Created"])?,
+                container_started: at(&container["State"]["StartedAt"])?,
+            })
+        })())
+    }
+
+    /// The memory that a container's processes use, without cache that could be dropped.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub(crate) fn memory_bytes(&self, container: &str) -> Result<u64> {
+        let stats = self.get(&format!("/containers/{container}/stats?stream=false&one-shot=true"))?;
+        let memory = &stats["memory_stats"];
+        let usage = memory["usage"].as_u64().context("the daemon tells no memory of a container")?;
+        Ok(usage.saturating_sub(memory["stats"]["inactive_file"].as_u64().unwrap_or_default()))
+    }
+
+    /// Bytes of an image's layers; `None` when the daemon does not have it.
+    pub(crate) fn image_bytes(&self, image: &str) -> Option<u64> {
+        self.get(&format!("/images/{image}/json")).ok()?["Size"].as_u64()
     }
 
     /// Pauses a container.

@@ -27,27 +27,27 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// What came of one request.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// From the instant it was due to the end of its answer.
-    pub(super) latency: Duration,
+    pub(crate) latency: Duration,
     /// Whether it was 200 and what was expected.
-    pub(super) right: bool,
+    pub(crate) right: bool,
 }
 
 /// Whom to ask, for what, and what they are to answer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Call<'a> {
-    pub(super) address: SocketAddr,
-    pub(super) function: &'a str,
-    pub(super) body: &'a [u8],
-    pub(super) expected: &'a [u8],
+pub(crate) struct Call<'a> {
+    pub(crate) address: SocketAddr,
+    pub(crate) function: &'a str,
+    pub(crate) body: &'a [u8],
+    pub(crate) expected: &'a [u8],
 }
 
 /// Sends the requests of a session; the answers are in the order of the requests.
 ///
 /// # Errors
 /// When the gateway does not take connections, or somebody wants an end.
-pub(super) fn replay(call: Call<'_>, Session(requests): &Session) -> Result<Vec<Answer>> {
+pub(crate) fn replay(call: Call<'_>, Session(requests): &Session) -> Result<Vec<Answer>> {
     let senders = CONNECTIONS.min(requests.len());
     let connections = (0..senders).map(|_| Api::connect(call.address)).collect::<Result<Vec<_>>>()?;
     let (next, started) = (AtomicUsize::new(0), Instant::now() + READY);

@@ -11,7 +11,7 @@ const LONE: usize = 3;
 
 /// Requests of one session, each as the time since its first; in order.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Session(pub(super) Vec<Duration>);
+pub(crate) struct Session(pub(crate) Vec<Duration>);
 
 /// So many sessions of `seconds` each, with `rate` requests per second of a burst in the mean.
 pub(super) fn sessions(count: usize, seconds: f64, rate: f64, seed: u64) -> Vec<Session> {

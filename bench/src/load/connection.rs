@@ -8,7 +8,7 @@ use bytes::Bytes;
 use mio::net::TcpStream;
 use mio::{Interest, Poll, Token};
 
-use super::{ResponseReader, Target};
+use super::{Refused, ResponseReader, Target, WrongAnswer};
 
 /// The connections of one thread, and what wakes it.
 #[derive(Debug)]
@@ -101,8 +101,11 @@ impl Connection {
 
     fn complete(&mut self) -> Result<Instant> {
         let (status, bytes) = (self.response.status(), self.response.body_bytes());
-        if status != 200 || bytes != self.answer_bytes {
-            bail!("answered {status} with {bytes} bytes instead of 200 with {}", self.answer_bytes);
+        if status != 200 {
+            bail!(Refused { status });
+        }
+        if bytes != self.answer_bytes {
+            bail!(WrongAnswer(format!("{bytes} bytes instead of {}", self.answer_bytes)));
         }
         self.since.take().context("an answer came to no request")
     }

@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::controller::{Contender, SECOND};
-use super::plot::Plot;
 use super::trace::{Kind, Trace};
 use super::{POINTS, Replica, seconds};
+use crate::plot::{self, Axis, Key, Lines, Scale, Series, Tint, Unit};
 use crate::stats::{Percentiles, ratio, time_of, whole};
 use crate::table::Table;
 
@@ -85,13 +85,45 @@ impl Replay {
     }
 
     pub(super) fn plot(&self, dir: &Path, offered: &[f64]) -> Result<()> {
-        let lines: Vec<_> = self.rows.iter().map(|row| (row.contender.text(), row.series.clone())).collect();
-        let title = format!("Replicas over time: {}", self.title());
-        let step_seconds = self.seconds as f64 / POINTS as f64;
-        let plot = Plot { title: &title, step_seconds, area: ("busy", offered), lines: &lines };
         let path = dir.join(format!("{}-{}.svg", self.trace.text(), self.replicas.text()));
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        std::fs::write(&path, plot.svg()).with_context(|| format!("cannot write {}", path.display()))
+        let text = plot::file(&self.lines(offered));
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    fn lines(&self, offered: &[f64]) -> Lines {
+        let step_seconds = self.seconds as f64 / POINTS as f64;
+        let series = |name: &str, tint, dash, values: &[f64]| Series {
+            name: name.to_owned(),
+            tint,
+            dash,
+            points: (0_u32..)
+                .zip(values)
+                .map(|(at, value)| ((f64::from(at) + 0.5) * step_seconds, *value))
+                .collect(),
+            dots: false,
+        };
+        let tints = [Tint::Blue, Tint::Teal, Tint::Purple, Tint::Orange, Tint::Ochre];
+        let rows = self.rows.iter().zip(tints).enumerate();
+        let all = self.rows.iter().flat_map(|row| &row.series).chain(offered);
+        let most = all.copied().fold(1.0, f64::max);
+        let title = format!("Replicas over time: {}", self.title());
+        Lines {
+            about: format!(
+                "How many replicas each policy keeps while the load changes, up to {most:.0}; the area is what the \
+                 load keeps busy."
+            ),
+            title,
+            x: Axis { name: String::new(), scale: Scale::until(self.seconds as f64), unit: Unit::Clock },
+            y: Axis { name: "replicas".to_owned(), scale: Scale::from_zero(most), unit: Unit::Count },
+            area: Some(series("busy", Tint::Grey, 0, offered)),
+            lines: rows
+                .map(|(at, (row, tint))| series(row.contender.text(), tint, at, &row.series))
+                .collect(),
+            limits: Vec::new(),
+            key: Key::Below,
+            frame_height: 240.0,
+        }
     }
 }
 
