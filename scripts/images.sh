@@ -146,7 +146,11 @@ compiler_image() {
     for file in libc.a libm.a libpthread.a crt1.o crti.o crtn.o crtbeginT.o crtend.o libgcc.a libgcc_eh.a \
         liblto_plugin.so include; do
         file=$(gcc -print-file-name=$file)
-        case $file in /*) copy "$rootfs" "$(realpath -s "$file")" ;; esac
+        case $file in /*) copy "$rootfs" "$(realpath -s "$file")" ;; *) continue ;; esac
+        # libm.a may be a script for the linker, that names the libraries.
+        if head -c 64 "$file" | grep -qa 'GNU ld script'; then
+            for file in $(grep -oE '/[^ )]+\.a' "$file"); do copy "$rootfs" "$file"; done
+        fi
     done
     # Of the headers those of libc and the kernel: there may be any others beside them.
     for file in /usr/include{,/"$(gcc -print-multiarch)"}/{*.h,arpa,asm,asm-generic,bits,gnu,linux,net,netinet,sys}; do

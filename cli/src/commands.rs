@@ -3,6 +3,7 @@
 mod agent;
 mod bench;
 mod build;
+mod compile_module;
 mod completion;
 mod config;
 mod deploy;
@@ -115,6 +116,8 @@ enum Command {
     Bench(Box<bench::Bench>),
     Version(version::Version),
     Completion(completion::Completion),
+    #[command(hide = true, name = bramble_host::COMPILE_VERB)]
+    CompileModule(compile_module::CompileModule),
 }
 
 /// What every command is given beside its arguments.
@@ -252,6 +255,7 @@ pub(crate) fn run(cli: Cli, context: &Context) -> Result<()> {
         Command::Bench(command) => command.run(context),
         Command::Version(command) => verbs()?.block_on(command.run(context)),
         Command::Completion(command) => command.run(context),
+        Command::CompileModule(command) => command.run(),
     }
 }
 

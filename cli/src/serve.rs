@@ -30,7 +30,7 @@ pub(crate) struct Serving {
 /// # Errors
 /// Whatever kept the gateway from starting or stopping.
 pub(crate) fn run<F>(
-    settings: Settings,
+    mut settings: Settings,
     output: Output,
     ready: impl FnOnce(Serving) -> F + Send,
 ) -> Result<()>
@@ -39,6 +39,7 @@ where
 {
     start_log(&settings, output)?;
     raise_file_limit();
+    settings.gateway.wasm.compiler = std::env::current_exe().ok();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let stop = Stop::listen()?;

@@ -1,5 +1,8 @@
-//! Compiling off the request path: few modules at once, on threads of low priority.
+//! Compiling off the request path: few modules at once, at low priority, in a process of its own where there is one.
 
+pub(crate) mod process;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bramble_provider::ProviderError;
@@ -9,6 +12,7 @@ use wasmtime::Engine;
 
 use crate::error::HostError;
 use crate::inspect::GuestKind;
+use process::Processes;
 
 /// Niceness of the compiling threads: they take what running functions leave over.
 const NICENESS: i32 = 15;
@@ -17,20 +21,30 @@ const NICENESS: i32 = 15;
 pub(crate) struct Compiler {
     threads: Arc<rayon::ThreadPool>,
     jobs: Arc<Semaphore>,
+    processes: Option<Arc<Processes>>,
 }
 
 impl Compiler {
     /// Starts the threads, one for two cores. Linux lets even a nice thread run to the end of its slice,
     /// some 3 ms, before one that woke gets its core. On the cores that have none nobody waits.
-    pub(crate) fn start(jobs: usize) -> Result<Self, HostError> {
+    ///
+    /// `program` is what is started with [`process::VERB`] to compile for the engine of this fingerprint, which
+    /// has a pool or not; without one this process compiles.
+    pub(crate) fn start(
+        jobs: usize,
+        program: Option<PathBuf>,
+        (pooled, fingerprint): (bool, &str),
+    ) -> Result<Self, HostError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let count = (cores / 2).max(1);
         let threads = rayon::ThreadPoolBuilder::new()
-            .num_threads((cores / 2).max(1))
+            .num_threads(count)
             .thread_name(|at| format!("compile-{at}"))
             .start_handler(|_| lower_priority())
             .build()
             .map_err(|error| HostError::Thread(std::io::Error::other(error)))?;
-        Ok(Self { threads: Arc::new(threads), jobs: Arc::new(Semaphore::new(jobs.max(1))) })
+        let processes = program.map(|program| Arc::new(Processes::new(program, pooled, fingerprint, count)));
+        Ok(Self { threads: Arc::new(threads), jobs: Arc::new(Semaphore::new(jobs.max(1))), processes })
     }
 
     /// Compiles a module or component to code for this engine. Waits its turn.
@@ -40,13 +54,14 @@ impl Compiler {
         wasm: Bytes,
         kind: GuestKind,
     ) -> Result<Vec<u8>, ProviderError> {
-        let engine = engine.clone();
-        let code = self.run("compiling a module", move || match kind {
-            GuestKind::CommandModule => engine.precompile_module(&wasm),
-            GuestKind::CommandComponent | GuestKind::HttpComponent => engine.precompile_component(&wasm),
+        let (engine, processes) = (engine.clone(), self.processes.clone());
+        let code = self.run("compiling a module", move || {
+            let elsewhere = processes.and_then(|processes| processes.compile(&wasm, kind));
+            let here = || precompile(&engine, &wasm, kind).map_err(|error| format!("{error:#}"));
+            elsewhere.unwrap_or_else(here)
         });
         code.await?
-            .map_err(|error| ProviderError::InvalidModule(format!("the module does not compile: {error:#}")))
+            .map_err(|reason| ProviderError::InvalidModule(format!("the module does not compile: {reason}")))
     }
 
     /// Does something on a thread of low priority. Waits its turn.
@@ -70,6 +85,13 @@ impl Compiler {
 impl std::fmt::Debug for Compiler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Compiler").field("free_jobs", &self.jobs.available_permits()).finish_non_exhaustive()
+    }
+}
+
+fn precompile(engine: &Engine, wasm: &[u8], kind: GuestKind) -> wasmtime::Result<Vec<u8>> {
+    match kind {
+        GuestKind::CommandModule => engine.precompile_module(wasm),
+        GuestKind::CommandComponent | GuestKind::HttpComponent => engine.precompile_component(wasm),
     }
 }
 

@@ -34,6 +34,9 @@ pub struct HostConfig {
     pub queue_wait: Duration,
     /// Modules compiled at the same time.
     pub compile_jobs: usize,
+    /// The program that compiles in a process of its own when it is started with [`COMPILE_VERB`](crate::COMPILE_VERB);
+    /// without one this process compiles.
+    pub compiler: Option<PathBuf>,
     /// Log kept in memory for one function, in bytes.
     pub log_bytes: usize,
 }
@@ -55,6 +58,7 @@ impl HostConfig {
             queue_limit: 1_024,
             queue_wait: Duration::from_secs(10),
             compile_jobs: 1,
+            compiler: None,
             log_bytes: 256 << 10,
         }
     }

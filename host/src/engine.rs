@@ -25,6 +25,9 @@ const GROWTH_RESERVATION_BYTES: u64 = 1 << 20;
 /// Fewest slots worth having; below that the pool gives way to allocation on demand.
 const MIN_SLOTS: u32 = 4;
 
+/// The word of [`EngineInfo::allocator`] for an engine with a pool.
+const POOLING: &str = "pooling";
+
 /// What the engine settled on; in `/system/info` and logged at start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineInfo {
@@ -44,6 +47,13 @@ pub struct EngineInfo {
     pub pagemap_scan: bool,
     /// Why the engine is smaller than asked for, when it is.
     pub reason: Option<String>,
+}
+
+impl EngineInfo {
+    /// Whether its slots are reserved beforehand.
+    pub(crate) fn is_pooled(&self) -> bool {
+        self.allocator == POOLING
+    }
 }
 
 /// Makes the engine. Never fails for want of address space: sizes the pool down, then does without.
@@ -68,7 +78,7 @@ pub(crate) fn build(config: &HostConfig) -> Result<(Engine, EngineInfo), HostErr
     };
     while slots >= MIN_SLOTS.min(config.pool_slots) {
         match Engine::new(&engine_config(config, Some(slots))) {
-            Ok(engine) => return Ok((engine, info("pooling", slots, MEMORY_RESERVATION_BYTES, reason))),
+            Ok(engine) => return Ok((engine, info(POOLING, slots, MEMORY_RESERVATION_BYTES, reason))),
             Err(error) => {
                 reason = Some(format!("a pool of {slots} slots was refused: {error:#}"));
                 tracing::debug!(slots, %error, "pool refused, trying half");
@@ -107,7 +117,22 @@ pub(crate) fn fingerprint(engine: &Engine) -> String {
     format!("{:016x}", hasher.finish())
 }
 
+/// An engine that makes code for one with a pool, or without, and runs none: it reserves nothing.
+pub(crate) fn for_compiling(pooled: bool) -> wasmtime::Result<Engine> {
+    Engine::new(&code_config(pooled))
+}
+
 fn engine_config(config: &HostConfig, slots: Option<u32>) -> Config {
+    let mut engine = code_config(slots.is_some());
+    engine.allocation_strategy(match slots {
+        Some(slots) => InstanceAllocationStrategy::Pooling(pool(config, slots)),
+        None => InstanceAllocationStrategy::OnDemand,
+    });
+    engine
+}
+
+/// What compiled code depends on.
+fn code_config(pooled: bool) -> Config {
     let mut engine = Config::new();
     engine
         .cranelift_opt_level(OptLevel::Speed)
@@ -121,15 +146,13 @@ fn engine_config(config: &HostConfig, slots: Option<u32>) -> Config {
         .native_unwind_info(false)
         .wasm_backtrace_max_frames(None)
         .wasm_component_model(true);
-    match slots {
-        Some(slots) => engine
-            .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config, slots)))
+    match pooled {
+        true => engine
             .memory_reservation(MEMORY_RESERVATION_BYTES)
             .memory_guard_size(MEMORY_GUARD_BYTES)
             .memory_may_move(false),
         // Where no pool fits, reserving that much for each memory would leave room for one or none.
-        None => engine
-            .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        false => engine
             .memory_reservation(0)
             .memory_reservation_for_growth(GROWTH_RESERVATION_BYTES)
             .memory_guard_size(0)

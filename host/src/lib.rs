@@ -43,6 +43,7 @@ mod slots;
 mod stderr;
 mod wasm_provider;
 
+pub use compiler::process::{VERB as COMPILE_VERB, compile_for_parent};
 pub use config::HostConfig;
 pub use engine::EngineInfo;
 pub use error::HostError;

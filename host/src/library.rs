@@ -13,6 +13,7 @@ use crate::code::{Code, Linkers};
 use crate::code_cache::{CodeCache, Loaded};
 use crate::compiler::Compiler;
 use crate::config::HostConfig;
+use crate::engine::{self, EngineInfo};
 use crate::error::HostError;
 use crate::inspect::{self, GuestKind};
 use crate::module_store::{ModuleInfo, ModuleStore, digest_of};
@@ -74,13 +75,15 @@ pub(crate) struct Library {
 }
 
 impl Library {
-    pub(crate) fn open(engine: &Engine, fingerprint: &str, config: &HostConfig) -> Result<Self, HostError> {
+    pub(crate) fn open(engine: &Engine, info: &EngineInfo, config: &HostConfig) -> Result<Self, HostError> {
+        let fingerprint = &engine::fingerprint(engine);
+        let program = config.compiler.clone();
         Ok(Self {
             engine: engine.clone(),
             linkers: Linkers::new(engine).map_err(HostError::Engine)?,
             modules: Arc::new(ModuleStore::open(&config.data_dir)?),
             cache: Arc::new(CodeCache::open(&config.data_dir, fingerprint)?),
-            compiler: Compiler::start(config.compile_jobs)?,
+            compiler: Compiler::start(config.compile_jobs, program, (info.is_pooled(), fingerprint))?,
             max_module_bytes: config.max_module_bytes,
             preinit_memory_bytes: config.default_memory_bytes,
             uploads: std::array::from_fn(|_| Mutex::new(())),

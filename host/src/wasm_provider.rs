@@ -93,7 +93,7 @@ impl WasmProvider {
         clear_views(&config.data_dir.join("views"));
         let metrics = HostMetrics::register(registry, &engine, &info)?;
         Ok(Self {
-            library: Library::open(&engine, &engine::fingerprint(&engine), &config)?,
+            library: Library::open(&engine, &info, &config)?,
             metrics: Arc::new(metrics),
             functions: ArcSwap::default(),
             writing: Mutex::new(()),

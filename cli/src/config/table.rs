@@ -361,6 +361,7 @@ mod tests {
                     queue_limit: _,
                     queue_wait: _,
                     compile_jobs: _,
+                    compiler: _, // this program
                     log_bytes: _,
                 },
             containers:
