@@ -53,7 +53,7 @@ fn answer(mut stream: TcpStream, status: &str, body: &str) {
 fn a_wrong_command_line_is_2() {
     check(bramble(&["nonsense"]), 2, "nonsense");
     check(bramble(&["describe", "../etc"]), 2, "DNS label");
-    check(bramble(&["list", "--gateway", "https://pi"]), 2, "TLS");
+    check(bramble(&["list", "--gateway", "ftp://pi"]), 2, "ftp://pi");
     check(bramble(&["deploy", "not-there.wasm"]), 2, "not-there.wasm");
 }
 

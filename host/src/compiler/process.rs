@@ -8,7 +8,7 @@
 //! hold: what a process answers is for exactly the engine that asked; where there is none that can, this one compiles.
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -22,15 +22,23 @@ use crate::inspect::GuestKind;
 
 /// Longest that compiling one module may take: a module of 64 MiB takes some minutes on a small machine.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
+/// Starts a program that gets what no other wants (`SCHED_IDLE`): one that is only nice keeps a core that somebody
+/// else woke up for until its slice ends, some 3 ms. It is in every Debian, and in no empty image.
+const RUN_IDLE: [&str; 2] = ["/usr/bin/chrt", "/bin/chrt"];
+/// How long that is tried, for each begun MiB of a module: some times as long as compiling takes. Where all cores are
+/// wanted it is not tried, as nothing is left over.
+const IDLE_LIMIT: Duration = Duration::from_secs(4);
 /// Most compiled code that is read: modules are 64 MiB at most, and code is some times as long.
 const MAX_ANSWER_BYTES: u64 = 1 << 30;
 /// Most that is kept of what such a process prints.
 const MAX_PRINTED_BYTES: u64 = 4 << 10;
 
-/// The first byte of an answer: code follows.
+/// The first byte of an answer: code follows, after its length in 8 bytes.
 const CODE: u8 = 0;
-/// Or why there is none.
+/// Or why there is none, in the same form.
 const REFUSAL: u8 = 1;
+/// Both before the rest.
+const HEAD_BYTES: usize = 9;
 
 /// The verb that [`compile_for_parent`] is behind.
 pub const VERB: &str = "compile-module";
@@ -39,6 +47,7 @@ pub const VERB: &str = "compile-module";
 #[derive(Debug)]
 pub(super) struct Processes {
     program: PathBuf,
+    run_idle: Option<&'static Path>,
     pooled: bool,
     fingerprint: String,
     threads: usize,
@@ -48,13 +57,23 @@ pub(super) struct Processes {
 impl Processes {
     pub(super) fn new(program: PathBuf, pooled: bool, fingerprint: &str, threads: usize) -> Self {
         let (fingerprint, failing) = (fingerprint.to_owned(), AtomicBool::new(false));
-        Self { program, pooled, fingerprint, threads, failing }
+        let run_idle = RUN_IDLE.into_iter().map(Path::new).find(|path| path.exists());
+        Self { program, run_idle, pooled, fingerprint, threads, failing }
     }
 
     /// Code, or why the module does not compile; `None` when no process can tell. Waits for it, with the priority of
     /// this thread.
     pub(super) fn compile(&self, wasm: &[u8], kind: GuestKind) -> Option<Result<Vec<u8>, String>> {
-        match self.ask(wasm, kind) {
+        if let Some(run_idle) = self.run_idle.filter(|_| !is_busy()) {
+            let mut command = Command::new(run_idle);
+            command.args(["--idle", "0"]).arg(&self.program);
+            let mebibytes = u32::try_from(wasm.len() >> 20).unwrap_or(u32::MAX).saturating_add(1);
+            let limit = IDLE_LIMIT.saturating_mul(mebibytes).min(LIMIT);
+            if let Ok(answer) = self.ask(command, wasm, kind, limit) {
+                return Some(answer);
+            }
+        }
+        match self.ask(Command::new(&self.program), wasm, kind, LIMIT) {
             Ok(answer) => Some(answer),
             Err(error) => {
                 if !self.failing.swap(true, Relaxed) {
@@ -66,28 +85,56 @@ impl Processes {
         }
     }
 
-    fn ask(&self, wasm: &[u8], kind: GuestKind) -> io::Result<Result<Vec<u8>, String>> {
-        let mut command = Command::new(&self.program);
+    fn ask(
+        &self,
+        mut command: Command,
+        wasm: &[u8],
+        kind: GuestKind,
+        limit: Duration,
+    ) -> io::Result<Result<Vec<u8>, String>> {
         command.args([VERB, "--kind", kind.as_str(), "--engine", &self.fingerprint]);
         command.args(self.pooled.then_some("--pooled"));
         command.env_clear().env("RAYON_NUM_THREADS", self.threads.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
-        let answer = exchange(&mut child, wasm);
+        let answer = exchange(&mut child, wasm, limit);
         // It has closed its output, or is of no more use.
         let _ = child.kill();
         child.wait()?;
-        let (mut answer, printed) = answer?;
-        match answer.first() {
-            Some(&CODE) => Ok(Ok(answer.split_off(1))),
-            Some(&REFUSAL) => Ok(Err(String::from_utf8_lossy(&answer[1..]).into_owned())),
-            _ => Err(io::Error::other(format!("it said: {}", printed.trim()))),
+        let (answer, printed) = answer?;
+        match whole(answer) {
+            Some((CODE, code)) => Ok(Ok(code)),
+            Some((REFUSAL, reason)) => Ok(Err(String::from_utf8_lossy(&reason).into_owned())),
+            _ => Err(io::Error::other(format!("it gave no whole answer, and said: {}", printed.trim()))),
         }
     }
 }
 
-/// Gives it the module, and reads its answer and what it prints.
-fn exchange(child: &mut Child, wasm: &[u8]) -> io::Result<(Vec<u8>, String)> {
+/// Whether more threads want to run than there are cores, as the load of the last minute says; no where it cannot be told.
+fn is_busy() -> bool {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: Option<f64> = load.split(' ').next().and_then(|load| load.parse().ok());
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    load.is_some_and(|load| load >= cores as f64)
+}
+
+/// What an answer holds, unless it was cut short.
+fn whole(mut answer: Vec<u8>) -> Option<(u8, Vec<u8>)> {
+    let (&[tag, ref length @ ..], rest) = answer.split_first_chunk::<HEAD_BYTES>()?;
+    let length = u64::from_le_bytes(*length);
+    (rest.len() as u64 == length).then(|| (tag, answer.split_off(HEAD_BYTES)))
+}
+
+/// The form of an answer.
+fn answer(mut output: impl Write, tag: u8, rest: &[u8]) -> io::Result<()> {
+    output.write_all(&[tag])?;
+    output.write_all(&(rest.len() as u64).to_le_bytes())?;
+    output.write_all(rest)?;
+    output.flush()
+}
+
+/// Gives it the module, and reads its answer and what it prints, for so long.
+fn exchange(child: &mut Child, wasm: &[u8], limit: Duration) -> io::Result<(Vec<u8>, String)> {
     let pid = Pid::from_child(child);
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(mut input), Some(output), Some(errors)) = pipes else {
@@ -104,7 +151,7 @@ fn exchange(child: &mut Child, wasm: &[u8]) -> io::Result<(Vec<u8>, String)> {
         });
         let (answered, over) = channel::<()>();
         scope.spawn(move || {
-            if over.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+            if over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
                 // It is not waited for before this has ended, so the number is still its own.
                 let _ = kill_process(pid, Signal::KILL);
             }
@@ -129,7 +176,7 @@ pub fn compile_for_parent(
     pooled: bool,
     fingerprint: &str,
     mut input: impl Read,
-    mut output: impl Write,
+    output: impl Write,
 ) -> io::Result<()> {
     let kind = GuestKind::from_word(kind)
         .ok_or_else(|| io::Error::other(format!("{kind:?} is no kind of guest")))?;
@@ -143,12 +190,9 @@ pub fn compile_for_parent(
     let mut wasm = Vec::new();
     input.read_to_end(&mut wasm)?;
     match super::precompile(&engine, &wasm, kind) {
-        Ok(code) => output.write_all(&[CODE]).and_then(|()| output.write_all(&code))?,
-        Err(error) => {
-            output.write_all(&[REFUSAL]).and_then(|()| output.write_all(format!("{error:#}").as_bytes()))?;
-        }
+        Ok(code) => answer(output, CODE, &code),
+        Err(error) => answer(output, REFUSAL, format!("{error:#}").as_bytes()),
     }
-    output.flush()
 }
 
 #[cfg(test)]
@@ -157,9 +201,11 @@ mod tests {
 
     const EMPTY: &[u8] = b"\0asm\x01\0\0\0";
 
-    fn answer(fingerprint: &str, wasm: &[u8]) -> io::Result<Vec<u8>> {
-        let mut answer = Vec::new();
-        compile_for_parent("wasip1-command", true, fingerprint, wasm, &mut answer).map(|()| answer)
+    fn compiled(fingerprint: &str, wasm: &[u8]) -> io::Result<(u8, Vec<u8>)> {
+        let mut said = Vec::new();
+        compile_for_parent("wasip1-command", true, fingerprint, wasm, &mut said)?;
+        assert_eq!(whole(said[..said.len() - 1].to_vec()), None, "one that was cut short is none");
+        Ok(whole(said).unwrap())
     }
 
     #[test]
@@ -167,11 +213,9 @@ mod tests {
         let config = crate::HostConfig { pool_slots: 8, ..crate::HostConfig::in_dir("/nowhere") };
         let (engine, _) = engine::build(&config).unwrap();
         let fingerprint = engine::fingerprint(&engine);
-        let code = answer(&fingerprint, EMPTY).unwrap();
-        assert_eq!(code[0], CODE);
-        assert_eq!(code[1..], engine.precompile_module(EMPTY).unwrap());
-        assert_eq!(answer(&fingerprint, b"nonsense").unwrap()[0], REFUSAL);
-        let other = answer("0000000000000000", EMPTY).unwrap_err().to_string();
+        assert_eq!(compiled(&fingerprint, EMPTY).unwrap(), (CODE, engine.precompile_module(EMPTY).unwrap()));
+        assert_eq!(compiled(&fingerprint, b"nonsense").unwrap().0, REFUSAL);
+        let other = compiled("0000000000000000", EMPTY).unwrap_err().to_string();
         assert!(other.contains("not 0000000000000000"), "{other}");
     }
 

@@ -58,6 +58,9 @@ fn freezing_while_clients_call_fails_no_request() {
             frozen += freeze(&gateway, &name);
         }
     });
+    if !served.is_flawless() {
+        eprintln!("{}", gateway.log());
+    }
     served.without_failures();
     assert!(frozen > 0, "nothing was ever idle in {} requests", served.count);
 }
