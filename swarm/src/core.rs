@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use bollard::models::ContainerSummaryStateEnum;
@@ -272,6 +272,8 @@ impl Core {
         let (mut frozen, mut unreachable) = (0, None);
         for replica in function.replicas().iter() {
             if !replica.begin_freeze() {
+                // Who came at that moment found it neither ready nor frozen.
+                function.wake();
                 continue;
             }
             let paused = self.pause(replica).await;
@@ -402,26 +404,27 @@ impl Core {
         }
         let touched = replica.touched();
         if touched.is_none_or(|touched| touched.elapsed() > UNSURE_FOR) {
-            self.believe_paused(function, &replica, paused);
+            self.believe_paused(function, &replica, touched, paused);
         } else if self.is_own(&replica.node) {
             let (core, function) = (Arc::clone(self), Arc::clone(function));
             tokio::spawn(async move {
                 let asked = core.docker.client().inspect_container(&replica.container, None);
                 let Ok(found) = core.docker.ask(asked).await else { return };
                 let paused = found.state.and_then(|state| state.paused).unwrap_or_default();
-                if replica.touched() == touched {
-                    core.believe_paused(&function, &replica, paused);
-                }
+                core.believe_paused(&function, &replica, touched, paused);
             });
         }
     }
 
-    fn believe_paused(&self, function: &Function, replica: &Replica, paused: bool) {
-        self.set_paused(&replica.container, paused);
-        let changed = match paused {
-            true => replica.advance(Phase::Ready, Phase::Frozen),
-            false => replica.advance(Phase::Frozen, Phase::Ready),
-        };
+    /// What was seen is how it is, unless we began to pause or unpause it since `touched`.
+    fn believe_paused(&self, function: &Function, replica: &Replica, touched: Option<Instant>, paused: bool) {
+        let changed = replica.if_untouched(touched, |replica| {
+            self.set_paused(&replica.container, paused);
+            match paused {
+                true => replica.advance(Phase::Ready, Phase::Frozen),
+                false => replica.advance(Phase::Frozen, Phase::Ready),
+            }
+        });
         if changed {
             function.wake();
         }

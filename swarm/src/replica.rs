@@ -117,6 +117,13 @@ impl Replica {
         *self.touched.lock()
     }
 
+    /// Does something unless we began to pause or unpause it since `touched`. Who begins meanwhile waits, and so never
+    /// finds its own phase changed by what was seen before.
+    pub(crate) fn if_untouched(&self, touched: Option<Instant>, change: impl FnOnce(&Self) -> bool) -> bool {
+        let last = self.touched.lock();
+        *last == touched && change(self)
+    }
+
     /// Begins to freeze it: only when it is ready and nothing runs on it.
     pub(crate) fn begin_freeze(&self) -> bool {
         if !self.advance(Phase::Ready, Phase::Freezing) {
@@ -240,6 +247,17 @@ mod tests {
         assert_eq!((replicas[0].load(), replicas[1].load(), replicas[2].load()), (5, 0, 5));
         drop(claims);
         assert_eq!(replicas[0].load(), 0);
+    }
+
+    #[test]
+    fn what_was_seen_before_a_pause_changes_nothing_after_it() {
+        let replica = &replicas(&[Phase::Frozen])[0];
+        let before = replica.touched();
+        replica.touch();
+        let thaw = |replica: &Replica| replica.advance(Phase::Frozen, Phase::Ready);
+        assert!(!replica.if_untouched(before, thaw));
+        assert_eq!(replica.phase(), Phase::Frozen);
+        assert!(replica.if_untouched(replica.touched(), thaw));
     }
 
     #[test]
