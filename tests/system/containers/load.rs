@@ -74,11 +74,6 @@ fn client(
 }
 
 impl Served {
-    /// Whether all requests were answered as they should be.
-    pub(crate) fn is_flawless(&self) -> bool {
-        self.failures.is_empty()
-    }
-
     #[track_caller]
     pub(crate) fn without_failures(&self) {
         assert!(self.failures.is_empty(), "of {}: {:#?}", self.count, self.failures);
