@@ -3,14 +3,18 @@
 //! The properties that must hold: one writer for each service at a time; a service without our label
 //! is never changed; what somebody else changed in between is read again before it is written.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+mod found;
+mod heal;
+mod replicas;
 
-use bollard::models::{Service, ServiceUpdateStatusStateEnum as UpdateState};
+use std::time::Duration;
+
+use bollard::models::Service;
 use bollard::query_parameters::{InspectServiceOptions, UpdateServiceOptionsBuilder};
 use bramble_provider::{Code, FunctionName, FunctionSpec, ProviderError};
 
+use self::found::{image_of, is_unproven, label, replicas, version, was_rolled_back};
+pub(crate) use self::found::{is_rolled_back, update_state};
 use crate::FUNCTION_LABEL;
 use crate::core::Core;
 use crate::docker::DockerError;
@@ -21,13 +25,6 @@ use crate::service::{self, Parts, REFUSED_LABEL, SPEC_LABEL};
 
 /// Most tries when the service changes under our hands. The Swarm itself writes to it after a change.
 const MAX_TRIES: u32 = 10;
-/// Longest that a change of the number of replicas waits for an update to end.
-const UPDATE_AT_MOST: Duration = Duration::from_secs(60);
-/// How long Docker may be away for the rest of a failed deployment to be removed, and between two tries.
-const CLEAR_UP_AT_MOST: Duration = Duration::from_secs(600);
-const CLEAR_UP_LOOK: Duration = Duration::from_secs(1);
-/// Between two looks whether it has.
-const UPDATE_LOOK: Duration = Duration::from_millis(300);
 
 /// Which image a service is to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +56,7 @@ impl Core {
     /// As [`Self::apply`].
     pub(crate) async fn restore(&self, function: &Function) -> Result<(), ProviderError> {
         let _alone = function.writing.lock().await;
-        if !self.functions.get(&function.name).is_some_and(|known| std::ptr::eq(&**known, function)) {
+        if !self.knows(function) {
             return Ok(());
         }
         // Now, as whoever wrote before may have changed it.
@@ -71,6 +68,11 @@ impl Core {
         Box::pin(self.write_service(function, &wanted, Image::Latest)).await?;
         function.made_anew(&wanted);
         Ok(())
+    }
+
+    /// Whether the function was neither removed nor deployed anew since it was looked up.
+    fn knows(&self, function: &Function) -> bool {
+        self.functions.get(&function.name).is_some_and(|known| std::ptr::eq(&**known, function))
     }
 
     /// The image that a spec names, as it is now.
@@ -95,7 +97,7 @@ impl Core {
     /// As [`Self::apply`].
     pub(crate) async fn rotate(&self, function: &Function) -> Result<(), ProviderError> {
         let _alone = function.writing.lock().await;
-        if !self.functions.get(&function.name).is_some_and(|known| std::ptr::eq(&**known, function)) {
+        if !self.knows(function) {
             return Ok(());
         }
         self.available().await?;
@@ -188,93 +190,6 @@ impl Core {
         Err(contended(&function.name))
     }
 
-    /// Sets the number of a service's replicas, and what is wanted of the function.
-    ///
-    /// # Errors
-    /// [`ProviderError::Unavailable`], [`ProviderError::UnknownFunction`] when the service is gone.
-    pub(crate) async fn set_replicas(
-        self: &Arc<Self>,
-        function: &Arc<Function>,
-        desired: u32,
-    ) -> Result<(), ProviderError> {
-        let _alone = function.writing.lock().await;
-        let found = self.existing(function).await?;
-        // The Swarm remembers one spec, the one before the last change, and goes back to that when an
-        // update fails. A change of the number now would make it forget the revision that works.
-        if desired > 0 && replicas(&found).is_some_and(|now| now > 0) && is_updating(function, &found) {
-            self.set_replicas_later(function);
-        } else {
-            self.set_found_replicas(function, desired, Some(found)).await?;
-        }
-        function.wanted.lock().desired = desired;
-        Ok(())
-    }
-
-    /// Makes the number of replicas what is wanted as soon as the Swarm is done with an update, or
-    /// after [`UPDATE_AT_MOST`]: an update that no node can take never ends.
-    pub(crate) fn set_replicas_later(self: &Arc<Self>, function: &Arc<Function>) {
-        if function.counting.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let (core, function) = (Arc::clone(self), Arc::clone(function));
-        tokio::spawn(async move {
-            let until = Instant::now() + UPDATE_AT_MOST;
-            while Instant::now() < until {
-                tokio::time::sleep(UPDATE_LOOK).await;
-                match core.existing(&function).await {
-                    Ok(found) if is_updating(&function, &found) => {}
-                    _ => break,
-                }
-            }
-            function.counting.store(false, Ordering::Release);
-            let _alone = function.writing.lock().await;
-            let desired = function.desired();
-            if let Err(error) = core.set_found_replicas(&function, desired, None).await {
-                tracing::warn!(function = %function.name, %error, "cannot set the number of replicas after an update");
-            }
-        });
-    }
-
-    /// Makes the Swarm end the tasks that it forgot, as may happen where an update fails and goes back: it counts the
-    /// tasks of a service whenever that is written.
-    pub(crate) async fn end_forgotten(&self, function: &Function) {
-        let _alone = function.writing.lock().await;
-        let written = async {
-            let found = self.existing(function).await?;
-            if is_updating(function, &found) {
-                return Ok(());
-            }
-            tracing::info!(function = %function.name, "a task that the Swarm no longer needs still runs; having it count again");
-            self.write_replicas(function, found, function.desired()).await.map_err(ProviderError::from)
-        };
-        if let Err(error) = written.await {
-            tracing::warn!(function = %function.name, %error, "cannot end a task that the Swarm forgot");
-        }
-    }
-
-    async fn set_found_replicas(
-        &self,
-        function: &Function,
-        desired: u32,
-        mut found: Option<Service>,
-    ) -> Result<(), ProviderError> {
-        for _ in 0..MAX_TRIES {
-            let found = match found.take() {
-                Some(found) => found,
-                None => self.existing(function).await?,
-            };
-            if replicas(&found) == Some(desired.into()) {
-                return Ok(());
-            }
-            match self.write_replicas(function, found, desired).await {
-                Ok(()) => return Ok(()),
-                Err(DockerError::OutOfSequence(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(contended(&function.name))
-    }
-
     /// Removes the service of a function. Nothing to do when there is none.
     ///
     /// # Errors
@@ -296,23 +211,6 @@ impl Core {
         }
         self.ended(name).await;
         Ok(())
-    }
-
-    /// Removes what a failed deployment may have left, once Docker answers, unless it was deployed anew.
-    pub(crate) fn clear_up_later(self: &Arc<Self>, function: Arc<Function>) {
-        let core = Arc::clone(self);
-        tokio::spawn(async move {
-            let until = Instant::now() + CLEAR_UP_AT_MOST;
-            while Instant::now() < until {
-                tokio::time::sleep(CLEAR_UP_LOOK).await;
-                if core.functions.contains_key(&function.name) {
-                    return;
-                }
-                if core.unavailable().is_none() && core.delete(&function.name, &function).await.is_ok() {
-                    return;
-                }
-            }
-        });
     }
 
     /// The function's service, if it is there and ours.
@@ -376,73 +274,6 @@ impl Core {
         let written = Box::pin(self.docker.client().update_service(service, previous, options, None));
         self.docker.change(written).await.map(|_| true)
     }
-
-    async fn write_replicas(
-        &self,
-        function: &Function,
-        found: Service,
-        desired: u32,
-    ) -> Result<(), DockerError> {
-        let service = &function.service;
-        let options = UpdateServiceOptionsBuilder::default().version(version(&found)).build();
-        let Some(mut spec) = found.spec else {
-            return Err(DockerError::Unreachable(format!("Docker told nothing of service {service}")));
-        };
-        spec.mode = Some(service::replicated(desired));
-        // With this write the Swarm forgets that it went back.
-        let labels = spec.labels.get_or_insert_default();
-        match function.trouble.rollback() {
-            Some(_) => {
-                labels.insert(REFUSED_LABEL.to_owned(), service::revision(&function.wanted.lock().spec))
-            }
-            None => labels.remove(REFUSED_LABEL),
-        };
-        // Without credentials Swarm keeps those that the service was made with.
-        let updated = Box::pin(self.docker.client().update_service(service, spec, options, None));
-        self.docker.change(updated).await.map(drop)
-    }
-
-    /// Makes every wanted service be there, after Docker was away or somebody removed one.
-    pub(crate) async fn reconcile(self: &Arc<Self>) {
-        let functions: Vec<_> = self.functions.iter().map(|entry| Arc::clone(entry.value())).collect();
-        for function in functions {
-            let anew = function.is_anew();
-            self.heal(&function).await;
-            if anew && !function.is_anew() {
-                self.judge_update_later(&function);
-            }
-        }
-    }
-
-    /// Makes the service be what was asked for while Docker did not answer, or others changed it.
-    pub(crate) async fn make_wanted(self: Arc<Self>, function: Arc<Function>) {
-        for _ in 0..MAX_TRIES {
-            match self.restore(&function).await {
-                Ok(()) => {
-                    self.judge_update_later(&function);
-                    self.look_now();
-                    return;
-                }
-                Err(error) => {
-                    let fatal = self.unavailable().is_none();
-                    function.note(std::time::SystemTime::now(), &error.to_string(), fatal);
-                    // A new connection does it, and what is refused stays so.
-                    if !fatal || !matches!(error, ProviderError::Unavailable { .. }) {
-                        return;
-                    }
-                }
-            }
-            tokio::time::sleep(CLEAR_UP_LOOK).await;
-        }
-    }
-
-    /// Makes one wanted service be there.
-    pub(crate) async fn heal(&self, function: &Function) {
-        if let Err(error) = self.restore(function).await {
-            let fatal = self.unavailable().is_none();
-            function.note(std::time::SystemTime::now(), &error.to_string(), fatal);
-        }
-    }
 }
 
 /// The reference of the image that a function is to run.
@@ -451,54 +282,6 @@ fn image_named(spec: &FunctionSpec) -> Result<&str, ProviderError> {
         Code::Image(image) | Code::Hybrid { image, .. } => Ok(image),
         Code::Module(_) => Err(invalid("image", "is a wasm module, not an image".to_owned())),
     }
-}
-
-fn label<'s>(service: &'s Service, key: &str) -> Option<&'s str> {
-    service.spec.as_ref()?.labels.as_ref()?.get(key).map(String::as_str)
-}
-
-fn image_of(service: &Service) -> Option<&str> {
-    service.spec.as_ref()?.task_template.as_ref()?.container_spec.as_ref()?.image.as_deref()
-}
-
-/// What became of the last update.
-pub(crate) fn update_state(service: &Service) -> Option<UpdateState> {
-    service.update_status.as_ref()?.state
-}
-
-/// Whether the Swarm is replacing the revision that was written last by the one before, or that by it.
-fn is_updating(function: &Function, service: &Service) -> bool {
-    update_state(service) == Some(UpdateState::ROLLBACK_STARTED) || is_unproven(function, service)
-}
-
-/// Whether the revision that was written last is about to replace the one before.
-fn is_unproven(function: &Function, service: &Service) -> bool {
-    match update_state(service) {
-        Some(state) => state == UpdateState::UPDATING,
-        // The Swarm may not have begun.
-        None => function.trouble.is_updating(),
-    }
-}
-
-/// Whether the Swarm went back to the revision before.
-pub(crate) fn is_rolled_back(service: &Service) -> bool {
-    use UpdateState::{ROLLBACK_COMPLETED, ROLLBACK_PAUSED, ROLLBACK_STARTED};
-    matches!(update_state(service), Some(ROLLBACK_STARTED | ROLLBACK_COMPLETED | ROLLBACK_PAUSED))
-}
-
-/// Whether the revision that runs does so because the Swarm went back from `spec`.
-fn was_rolled_back(service: &Service, spec: &FunctionSpec) -> bool {
-    is_rolled_back(service) || label(service, REFUSED_LABEL) == Some(&service::revision(spec))
-}
-
-fn replicas(service: &Service) -> Option<i64> {
-    service.spec.as_ref()?.mode.as_ref()?.replicated.as_ref()?.replicas
-}
-
-/// Swarm counts versions over the whole cluster; bollard takes them as 32 bits.
-fn version(service: &Service) -> i32 {
-    let index = service.version.as_ref().and_then(|version| version.index).unwrap_or_default();
-    i32::try_from(index).unwrap_or(i32::MAX)
 }
 
 /// Swarm names no field; its words do.
