@@ -66,9 +66,7 @@ pub(super) async fn create(
     params: Params,
     body: Body,
 ) -> Result<StatusCode, GatewayError> {
-    let document: SecretDocument = body::json(body).await?;
-    let Named { namespace, name } = document.named(&params)?;
-    let value = document.into_value()?;
+    let (Named { namespace, name }, value) = named_value(&params, body).await?;
     let turn = gateway.secrets.turn().await;
     gateway.secrets.create(&turn, &namespace, &name, value).await?;
     // Functions may have been waiting for it: a hybrid whose containers it kept from starting.
@@ -83,9 +81,7 @@ pub(super) async fn update(
     params: Params,
     body: Body,
 ) -> Result<StatusCode, GatewayError> {
-    let document: SecretDocument = body::json(body).await?;
-    let Named { namespace, name } = document.named(&params)?;
-    let value = document.into_value()?;
+    let (Named { namespace, name }, value) = named_value(&params, body).await?;
     let turn = gateway.secrets.turn().await;
     gateway.secrets.replace(&turn, &namespace, &name, value).await?;
     tell(gateway.clone(), turn, namespace, name).await?;
@@ -114,6 +110,13 @@ pub(super) async fn remove(
         drop(turn);
     });
     Ok(StatusCode::ACCEPTED)
+}
+
+/// The secret that a request is about, and the value that it is to have.
+async fn named_value(params: &Params, body: Body) -> Result<(Named, Vec<u8>), GatewayError> {
+    let document: SecretDocument = body::json(body).await?;
+    let named = document.named(params)?;
+    Ok((named, document.into_value()?))
 }
 
 /// Refuses a spec whose token is in no secret.

@@ -4,17 +4,14 @@
 //! one `X-Call-Id` and share one `upstream_timeout`. The first answer that is no success ends the chain.
 
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
-use bramble_provider::{Body, BodyError, CallId, Invocation, ProviderError};
+use bramble_provider::{Body, CallId, Invocation, ProviderError};
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::deadline::Deadline;
 use super::request_body::{Arrived, Broken, Rest};
@@ -201,54 +198,9 @@ fn passed_on(body: Body, limit_bytes: u64) -> (Body, Option<Rest>) {
     match body.into_whole() {
         Ok(bytes) => (Body::whole(bytes), None),
         Err(body) => {
-            let rest = Rest::default();
-            let passed = PassedOn { body, left: limit_bytes, rest: rest.clone() };
-            (Body::stream(Bytes::new(), passed), Some(rest))
+            let (body, rest) = Rest::of(Bytes::new(), body, limit_bytes, Broken::StepBroke);
+            (body, Some(rest))
         }
-    }
-}
-
-/// A body between two steps, that tells when it breaks off.
-struct PassedOn {
-    body: Body,
-    left: u64,
-    rest: Rest,
-}
-
-impl HttpBody for PassedOn {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-            None => return Poll::Ready(None),
-            Some(Err(error)) => {
-                self.rest.set(Broken::StepBroke);
-                return Poll::Ready(Some(Err(error)));
-            }
-            Some(Ok(frame)) => frame,
-        };
-        match self.left.checked_sub(frame.data_ref().map_or(0, Bytes::len) as u64) {
-            Some(left) => {
-                self.left = left;
-                Poll::Ready(Some(Ok(frame)))
-            }
-            None => {
-                self.rest.set(Broken::TooLarge);
-                Poll::Ready(Some(Err("the body between two steps is larger than the limit".into())))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -56,6 +56,17 @@ impl Broken {
 }
 
 impl Rest {
+    /// `first`, and then `body` as it arrives, up to `limit_bytes` of it; `broken` is what an error of it means.
+    pub(super) fn of<B>(first: Bytes, body: B, limit_bytes: u64, broken: Broken) -> (Body, Self)
+    where
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BodyError>,
+    {
+        let rest = Self::default();
+        let body = LimitedBody { body, left: limit_bytes, rest: rest.clone(), broken };
+        (Body::stream(first, body), rest)
+    }
+
     /// Why it does not come, once that is known.
     pub(super) fn broken(&self) -> Option<Broken> {
         let found = self.0.load(Ordering::Relaxed);
@@ -118,9 +129,8 @@ impl Arrived {
     }
 
     fn streamed(first: Bytes, incoming: Lingering, limit_bytes: u64) -> Self {
-        let rest = Rest::default();
-        let body = LimitedBody { incoming, left: limit_bytes, rest: rest.clone() };
-        Self { body: Body::stream(first, body), rest: Some(rest) }
+        let (body, rest) = Rest::of(first, incoming, limit_bytes, Broken::ClientGone);
+        Self { body, rest: Some(rest) }
     }
 }
 
@@ -140,14 +150,20 @@ async fn next_data(incoming: &mut Lingering) -> Result<Bytes, GatewayError> {
     }
 }
 
-/// A body that may not go over the limit, and tells when it breaks off.
-struct LimitedBody {
-    incoming: Lingering,
+/// A body that may not go over a limit, and tells when it breaks off.
+struct LimitedBody<B> {
+    body: B,
     left: u64,
     rest: Rest,
+    /// What an error of `body` means.
+    broken: Broken,
 }
 
-impl HttpBody for LimitedBody {
+impl<B> HttpBody for LimitedBody<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<BodyError>,
+{
     type Data = Bytes;
     type Error = BodyError;
 
@@ -155,10 +171,10 @@ impl HttpBody for LimitedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match std::task::ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+        let frame = match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             None => return Poll::Ready(None),
             Some(Err(error)) => {
-                self.rest.set(Broken::ClientGone);
+                self.rest.set(self.broken);
                 return Poll::Ready(Some(Err(error.into())));
             }
             Some(Ok(frame)) => frame,
@@ -177,10 +193,10 @@ impl HttpBody for LimitedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.body.size_hint()
     }
 }
