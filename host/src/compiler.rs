@@ -24,6 +24,15 @@ pub(crate) struct Compiler {
     processes: Option<Arc<Processes>>,
 }
 
+/// Why a module has no code.
+#[derive(Debug)]
+enum NoCode {
+    /// The compiler refused it.
+    Refused(String),
+    /// The process that compiled it did not come to an end.
+    Ended(String),
+}
+
 impl Compiler {
     /// Starts the threads, one for two cores. Linux lets even a nice thread run to the end of its slice,
     /// some 3 ms, before one that woke gets its core. On the cores that have none nobody waits.
@@ -41,6 +50,8 @@ impl Compiler {
             .num_threads(count)
             .thread_name(|at| format!("compile-{at}"))
             .start_handler(|_| lower_priority())
+            // Without one a panic here would end the process; who waits learns of it from what was dropped.
+            .panic_handler(|_| tracing::error!("a thread that compiles panicked"))
             .build()
             .map_err(|error| HostError::Thread(std::io::Error::other(error)))?;
         let processes = program.map(|program| Arc::new(Processes::new(program, pooled, fingerprint, count)));
@@ -57,11 +68,16 @@ impl Compiler {
         let (engine, processes) = (engine.clone(), self.processes.clone());
         let code = self.run("compiling a module", move || {
             let elsewhere = processes.and_then(|processes| processes.compile(&wasm, kind));
-            let here = || precompile(&engine, &wasm, kind).map_err(|error| format!("{error:#}"));
+            let here =
+                || precompile(&engine, &wasm, kind).map_err(|error| NoCode::Refused(format!("{error:#}")));
             elsewhere.unwrap_or_else(here)
         });
-        code.await?
-            .map_err(|reason| ProviderError::InvalidModule(format!("the module does not compile: {reason}")))
+        code.await?.map_err(|no_code| match no_code {
+            NoCode::Refused(reason) => {
+                ProviderError::InvalidModule(format!("the module does not compile: {reason}"))
+            }
+            NoCode::Ended(reason) => ProviderError::internal("compiling a module", reason),
+        })
     }
 
     /// Does something on a thread of low priority. Waits its turn.
@@ -100,5 +116,18 @@ fn lower_priority() {
     let thread = rustix::thread::gettid();
     if let Err(error) = rustix::process::setpriority_process(Some(thread), NICENESS) {
         tracing::debug!(%error, "compiling at normal priority");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_and_the_next_is_compiled() {
+        let compiler = Compiler::start(1, None, (true, "")).unwrap();
+        let told = compiler.run("compiling a module", || panic!("as a test")).await;
+        assert!(matches!(told, Err::<(), _>(ProviderError::Internal { .. })), "{told:?}");
+        assert_eq!(compiler.run("compiling a module", || 7).await.unwrap(), 7);
     }
 }

@@ -101,7 +101,13 @@ impl Library {
         let bounds = Bounds { time: PREINIT_TIME, memory_bytes: self.preinit_memory_bytes };
         let run = move || preinit::preinitialise(&wasm, &initialiser, bounds);
         let made: Bytes = self.compiler.run("pre-initialising a module", run).await??.into();
-        self.check_size(&made)?;
+        if made.len() as u64 > self.max_module_bytes {
+            return Err(ProviderError::InvalidModule(format!(
+                "with what its initialisation left in memory it has {} bytes, above the limit of {}",
+                made.len(),
+                self.max_module_bytes
+            )));
+        }
         Ok(made)
     }
 

@@ -6,17 +6,20 @@
 //!
 //! In: the two ends of it, and what they say to each other. Out: when a module is compiled. The property that must
 //! hold: what a process answers is for exactly the engine that asked; where there is none that can, this one compiles.
+//! What brought a process down is not tried again in the gateway, which every function would go down with.
 
 use std::io::{self, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
+use super::NoCode;
 use crate::engine;
 use crate::inspect::GuestKind;
 
@@ -61,21 +64,25 @@ impl Processes {
         Self { program, run_idle, pooled, fingerprint, threads, failing }
     }
 
-    /// Code, or why the module does not compile; `None` when no process can tell. Waits for it, with the priority of
-    /// this thread.
-    pub(super) fn compile(&self, wasm: &[u8], kind: GuestKind) -> Option<Result<Vec<u8>, String>> {
+    /// Code, or why there is none; `None` when no process can tell. Waits for it, with the priority of this thread.
+    pub(super) fn compile(&self, wasm: &[u8], kind: GuestKind) -> Option<Result<Vec<u8>, NoCode>> {
         if let Some(run_idle) = self.run_idle.filter(|_| !is_busy()) {
             let mut command = Command::new(run_idle);
             command.args(["--idle", "0"]).arg(&self.program);
             let mebibytes = u32::try_from(wasm.len() >> 20).unwrap_or(u32::MAX).saturating_add(1);
             let limit = IDLE_LIMIT.saturating_mul(mebibytes).min(LIMIT);
-            if let Ok(answer) = self.ask(command, wasm, kind, limit) {
-                return Some(answer);
+            match self.ask(command, wasm, kind, limit) {
+                Ok(answer) => return Some(answer.map_err(NoCode::Refused)),
+                Err(Trouble::Ended(reason)) => return Some(Err(NoCode::Ended(reason))),
+                // Nothing was left over for it, or this machine does not start such a one.
+                Err(Trouble::Late | Trouble::Unable(_)) => {}
             }
         }
         match self.ask(Command::new(&self.program), wasm, kind, LIMIT) {
-            Ok(answer) => Some(answer),
-            Err(error) => {
+            Ok(answer) => Some(answer.map_err(NoCode::Refused)),
+            Err(Trouble::Ended(reason)) => Some(Err(NoCode::Ended(reason))),
+            Err(Trouble::Late) => Some(Err(NoCode::Ended(format!("it took longer than {LIMIT:?}")))),
+            Err(Trouble::Unable(error)) => {
                 if !self.failing.swap(true, Relaxed) {
                     let program = self.program.display();
                     tracing::warn!(%program, %error, "no process compiles: compiling in this one, which slows guests down");
@@ -91,23 +98,55 @@ impl Processes {
         wasm: &[u8],
         kind: GuestKind,
         limit: Duration,
-    ) -> io::Result<Result<Vec<u8>, String>> {
+    ) -> Result<Result<Vec<u8>, String>, Trouble> {
         command.args([VERB, "--kind", kind.as_str(), "--engine", &self.fingerprint]);
         command.args(self.pooled.then_some("--pooled"));
         command.env_clear().env("RAYON_NUM_THREADS", self.threads.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
-        let answer = exchange(&mut child, wasm, limit);
-        // It has closed its output, or is of no more use.
-        let _ = child.kill();
-        child.wait()?;
-        let (answer, printed) = answer?;
-        match whole(answer) {
-            Some((CODE, code)) => Ok(Ok(code)),
-            Some((REFUSAL, reason)) => Ok(Err(String::from_utf8_lossy(&reason).into_owned())),
-            _ => Err(io::Error::other(format!("it gave no whole answer, and said: {}", printed.trim()))),
+        let said = exchange(command.spawn()?, wasm, limit)?;
+        match (whole(said.answer), said.status.signal()) {
+            (Some((CODE, code)), _) => Ok(Ok(code)),
+            (Some((REFUSAL, reason)), _) => Ok(Err(String::from_utf8_lossy(&reason).into_owned())),
+            _ if said.is_late => Err(Trouble::Late),
+            (_, Some(signal)) => {
+                let reason = format!(
+                    "its process was ended by signal {signal}; is memory short? {}",
+                    said.printed.trim()
+                );
+                Err(Trouble::Ended(reason.trim_end().to_owned()))
+            }
+            (_, None) => {
+                let reason =
+                    format!("it gave no whole answer ({}), and said: {}", said.status, said.printed.trim());
+                Err(Trouble::Unable(io::Error::other(reason)))
+            }
         }
     }
+}
+
+/// Why a process answers nothing.
+enum Trouble {
+    /// It cannot be started, or ends by itself without an answer: it is not one that compiles for this engine.
+    Unable(io::Error),
+    /// It was still compiling at its limit.
+    Late,
+    /// It was brought down from outside, as for want of memory.
+    Ended(String),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Unable(error)
+    }
+}
+
+/// What came of a process.
+struct Said {
+    answer: Vec<u8>,
+    printed: String,
+    status: ExitStatus,
+    /// Whether it was ended at its limit.
+    is_late: bool,
 }
 
 /// Whether more threads want to run than there are cores, as the load of the last minute says; no where it cannot be told.
@@ -133,14 +172,14 @@ fn answer(mut output: impl Write, tag: u8, rest: &[u8]) -> io::Result<()> {
     output.flush()
 }
 
-/// Gives it the module, and reads its answer and what it prints, for so long.
-fn exchange(child: &mut Child, wasm: &[u8], limit: Duration) -> io::Result<(Vec<u8>, String)> {
-    let pid = Pid::from_child(child);
+/// Gives it the module, and reads its answer and what it prints, for so long. It has ended after that.
+fn exchange(mut child: Child, wasm: &[u8], limit: Duration) -> io::Result<Said> {
+    let pid = Pid::from_child(&child);
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(mut input), Some(output), Some(errors)) = pipes else {
         return Err(io::Error::other("it has no pipes"));
     };
-    thread::scope(|scope| {
+    let (answer, printed, is_late) = thread::scope(|scope| {
         // One that stops reading says why.
         scope.spawn(move || drop(input.write_all(wasm)));
         let printed = scope.spawn(move || {
@@ -149,19 +188,23 @@ fn exchange(child: &mut Child, wasm: &[u8], limit: Duration) -> io::Result<(Vec<
             let _ = errors.take(MAX_PRINTED_BYTES).read_to_end(&mut text);
             String::from_utf8_lossy(&text).into_owned()
         });
-        let (answered, over) = channel::<()>();
-        scope.spawn(move || {
-            if over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-                // It is not waited for before this has ended, so the number is still its own.
+        let (ended, over) = channel::<()>();
+        let watcher = scope.spawn(move || {
+            let is_late = over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+            if is_late {
                 let _ = kill_process(pid, Signal::KILL);
             }
+            is_late
         });
         let mut answer = Vec::new();
-        let read = output.take(MAX_ANSWER_BYTES).read_to_end(&mut answer);
-        drop(answered);
-        read?;
-        Ok((answer, printed.join().unwrap_or_default()))
-    })
+        // What was cut short is no whole answer, and its writer finds nobody that reads.
+        let _ = output.take(MAX_ANSWER_BYTES).read_to_end(&mut answer);
+        // It stays what its number means until it is waited for below.
+        let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        drop(ended);
+        (answer, printed.join().unwrap_or_default(), watcher.join().unwrap_or_default())
+    });
+    Ok(Said { answer, printed, status: child.wait()?, is_late })
 }
 
 /// The other end: reads a module, and writes its code for the gateway that started this process.
@@ -219,11 +262,24 @@ mod tests {
         assert!(other.contains("not 0000000000000000"), "{other}");
     }
 
+    fn compile(program: &str) -> Option<Result<Vec<u8>, NoCode>> {
+        Processes::new(program.into(), true, "", 1).compile(EMPTY, GuestKind::CommandModule)
+    }
+
+    #[test]
+    fn what_brought_a_process_down_is_not_tried_in_this_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("killed");
+        std::fs::write(&program, "#!/bin/sh\necho 'no memory' >&2\nkill -9 $$\n").unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let Some(Err(NoCode::Ended(reason))) = compile(program.to_str().unwrap()) else {
+            panic!("it was ended")
+        };
+        assert!(reason.contains("signal 9") && reason.contains("no memory"), "{reason}");
+    }
+
     #[test]
     fn where_no_process_answers_none_is_waited_for() {
-        let compile = |program: &str| {
-            Processes::new(program.into(), true, "", 1).compile(EMPTY, GuestKind::CommandModule)
-        };
         assert!(compile("/nowhere/bramble").is_none());
         assert!(compile("/bin/true").is_none());
         assert!(compile("/bin/cat").is_none(), "it refuses its arguments");
