@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use bramble_provider::{CallId, FunctionName};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
@@ -62,11 +63,21 @@ struct Follower {
 }
 
 struct Plan {
+    /// Which deployment of the function it is of.
     revision: u64,
+    created_at: SystemTime,
     schedule: Schedule,
     seen: Timestamp,
     /// Nothing is to be done before.
     next: Option<Timestamp>,
+}
+
+impl Plan {
+    /// Nothing is left to be done up to `seen`.
+    fn saw_to(&mut self, seen: Timestamp, now: Timestamp) {
+        self.seen = seen;
+        self.next = self.schedule.next(now);
+    }
 }
 
 impl Follower {
@@ -85,6 +96,7 @@ impl Follower {
         });
         self.looked = Some(now);
         let functions = self.gateway.functions.list();
+        let mut runs = Vec::new();
         for function in &functions {
             self.plan(function, now).await;
             let name = &function.spec.name;
@@ -93,22 +105,28 @@ impl Follower {
                 continue;
             }
             let Due { run, seen } = plan.schedule.due(plan.seen, now);
-            match run {
-                Some(instant) => {
-                    if let Err(error) = self.gateway.queue.accept(call(name, instant)).await {
-                        tracing::warn!(function = %name, error = causes(&error), "a scheduled run waits for the queue");
-                        plan.next = None;
-                        continue;
-                    }
-                }
-                None if seen != plan.seen => {
-                    tracing::warn!(function = %name, last = %seen, "a scheduled run was missed");
-                    self.gateway.queue.mark_schedule(name.as_str(), Some(seen.as_second())).await;
-                }
-                None => {}
+            if let Some(instant) = run {
+                runs.push((name.clone(), instant, seen));
+                continue;
             }
-            plan.seen = seen;
-            plan.next = plan.schedule.next(now);
+            if seen != plan.seen {
+                tracing::warn!(function = %name, last = %seen, "a scheduled run was missed");
+                self.gateway.queue.mark_schedule(name.as_str(), Some(seen.as_second())).await;
+            }
+            plan.saw_to(seen, now);
+        }
+        // Beside each other, so that they share one sync of the disk.
+        let accepted = runs.iter().map(|(name, instant, _)| self.gateway.queue.accept(call(name, *instant)));
+        let accepted = join_all(accepted).await;
+        for ((name, _, seen), accepted) in runs.into_iter().zip(accepted) {
+            let Some(plan) = self.plans.get_mut(&name) else { continue };
+            match accepted {
+                Ok(()) => plan.saw_to(seen, now),
+                Err(error) => {
+                    tracing::warn!(function = %name, error = causes(&error), "a scheduled run waits for the queue");
+                    plan.next = None;
+                }
+            }
         }
         self.forget(&functions, first).await;
     }
@@ -116,7 +134,9 @@ impl Follower {
     /// Reads the schedule of a function that is new or another than before.
     async fn plan(&mut self, function: &Function, now: Timestamp) {
         let name = &function.spec.name;
-        if self.plans.get(name).is_some_and(|plan| plan.revision == function.revision) {
+        let (revision, created_at) = (function.revision, function.created_at);
+        if self.plans.get(name).is_some_and(|plan| (plan.revision, plan.created_at) == (revision, created_at))
+        {
             return;
         }
         // It was checked when it was deployed.
@@ -127,16 +147,17 @@ impl Follower {
             return;
         };
         let mark = self.marks.remove(name.as_str()).and_then(|mark| Timestamp::from_second(mark).ok());
-        let seen = match mark {
-            Some(mark) => mark,
+        // What is due by the same schedule is due after an update too.
+        let same = |plan: &&Plan| plan.created_at == created_at && plan.schedule.is_as(&schedule);
+        let seen = match mark.or_else(|| self.plans.get(name).filter(same).map(|plan| plan.seen)) {
+            Some(seen) => seen,
             None => {
                 // What was before it had this schedule was not missed.
                 self.gateway.queue.mark_schedule(name.as_str(), Some(now.as_second())).await;
                 now
             }
         };
-        let plan = Plan { revision: function.revision, schedule, seen, next: None };
-        self.plans.insert(name.clone(), plan);
+        self.plans.insert(name.clone(), Plan { revision, created_at, schedule, seen, next: None });
     }
 
     /// Forgets functions that are gone, and after a start those that went before it.

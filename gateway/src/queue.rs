@@ -12,6 +12,7 @@ mod disk;
 mod metrics;
 pub(crate) mod retry;
 mod spool;
+mod upload;
 mod work;
 
 use std::collections::{HashMap, HashSet};
@@ -24,21 +25,22 @@ use bramble_provider::{FunctionName, ProviderError};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use prometheus::Registry;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::error::{GatewayError, causes};
 use crate::store::StoreError;
 use crate::store::record::unix_nanos;
 
-use book::{Book, Cancelled, Ended, Full, Limits};
+use book::{Book, Cancelled, Ended, Full, Gone, Limits};
 pub(crate) use book::{CallView, Depth, Totals};
 use call::{BodyPlace, Call, Death};
 pub(crate) use callback::CallbackUrl;
 use disk::{Change, Disk, Refused};
 use metrics::QueueMetrics;
+pub(crate) use spool::INLINE_BYTES;
 use spool::Spool;
-pub(crate) use spool::{INLINE_BYTES, Keeping, Spooled};
+pub(crate) use upload::Uploaded;
 pub(crate) use work::{Workers, start};
 
 /// The queue's directory inside the data directory.
@@ -60,7 +62,7 @@ pub struct QueueConfig {
     pub workers: u32,
     /// Most calls that wait or run.
     pub max_calls: u32,
-    /// Most bytes of all their bodies together, the dead letters' included.
+    /// Most bytes of all their heads and bodies together, the dead letters' included.
     pub max_bytes: u64,
 }
 
@@ -107,7 +109,7 @@ pub(crate) enum NewBody {
     /// All of it.
     Inline(Bytes),
     /// In a file.
-    File(Keeping),
+    File(Uploaded),
 }
 
 /// A call on its way into the queue.
@@ -131,14 +133,13 @@ impl Queue {
         let bodies = directory.join("bodies");
         let in_bodies = || format!("cannot use the directory of queued bodies {}", bodies.display());
         let spool = Spool::open(&bodies).with_context(in_bodies)?;
-        let (disk, stored) = Disk::open(&directory, spool.clone())?;
         let mut book = Book::new(config.limits());
         let mut named = HashSet::new();
-        for found in stored.calls {
+        let (disk, schedules) = Disk::open(&directory, spool.clone(), |found| {
             named.extend(found.call.body.file().map(str::to_owned));
-            let not_before = instant_of(found.not_before_unix_nanos);
-            book.restore(found.sequence, &found.call, found.starts, found.death, not_before);
-        }
+            let times = (instant_of(found.not_before_unix_nanos), Instant::now());
+            book.restore(found.sequence, &found.call, found.starts, found.death, times);
+        })?;
         spool.clear(&named).with_context(in_bodies)?;
         let book = Arc::new(Mutex::new(book));
         let metrics = QueueMetrics::register(registry, &book).context("cannot set up the queue's metrics")?;
@@ -156,7 +157,7 @@ impl Queue {
             wake: Notify::new(),
             tasks: TaskTracker::new(),
             metrics,
-            schedules: Mutex::new(stored.schedules),
+            schedules: Mutex::new(schedules),
         }))
     }
 
@@ -165,13 +166,12 @@ impl Queue {
         self.config.max_bytes
     }
 
-    /// Begins the file of a large body, with the right to write it.
+    /// Whether a call of so many bytes would be taken now. A sender is told before its body is read.
     ///
     /// # Errors
-    /// [`GatewayError::Busy`], and what the disk says.
-    pub(crate) async fn spool(&self) -> Result<(Spooled, SemaphorePermit<'_>), GatewayError> {
-        let permit = self.spooling.try_acquire().map_err(|_| GatewayError::Busy { what: "large bodies" })?;
-        Ok((self.spool.begin().await.map_err(|error| no_file(&error))?, permit))
+    /// [`GatewayError::QueueFull`].
+    pub(crate) fn has_room(&self, bytes: u64) -> Result<(), GatewayError> {
+        self.book.lock().has_room(bytes).map_err(|full| self.full(full))
     }
 
     /// Takes a call. Once this has answered, it is run, whatever happens to the process. Goes on when
@@ -200,8 +200,10 @@ impl Queue {
                 (Bytes::new(), Some(file))
             }
         };
-        let bytes = call.body.bytes();
-        let sequence = self.book.lock().reserve(bytes).map_err(|full| self.full(full))?;
+        // Room for a body in a file is kept already.
+        let bytes = call.size() - file.as_ref().map_or(0, Uploaded::bytes);
+        let (sequence, gone) = self.book.lock().reserve(bytes).map_err(|full| self.full(full))?;
+        self.forget(gone).await;
         let mut changes = vec![Change::Add { sequence, call: call.encode(), body: inline }];
         changes.extend(
             scheduled_for
@@ -214,7 +216,7 @@ impl Queue {
         if let Some(file) = file {
             file.stored();
         }
-        self.book.lock().add(sequence, &call);
+        self.book.lock().add(sequence, &call, Instant::now());
         self.wake.notify_one();
         Ok(())
     }
@@ -275,11 +277,14 @@ impl Queue {
         let (sequence, starts) = self.book.lock().dead_letter(id).ok_or_else(unknown)?;
         let queue = self.clone();
         let revived = self.tasks.spawn(async move {
+            queue.book.lock().keep_place().map_err(|full| queue.full(full))?;
             let written = queue.disk.write(vec![Change::Revive { sequence, starts }]).await;
-            written.map_err(|refused| refusal(&refused))?;
-            let revived = queue.book.lock().revive(sequence);
+            let revived = written.is_ok() && queue.book.lock().revive(sequence, Instant::now());
+            if !revived {
+                queue.book.lock().give_up(0);
+            }
             queue.wake.notify_one();
-            revived.map_err(|full| queue.full(full))
+            written.map(|_| revived).map_err(|refused| refusal(&refused))
         });
         let revived =
             revived.await.map_err(|panic| ProviderError::internal("replaying a dead letter", panic))??;
@@ -332,10 +337,16 @@ impl Queue {
         let death = Death { reason, status, at_unix_nanos: unix_nanos(SystemTime::now()) };
         self.disk.write_later(Change::bury(sequence, &death)).await;
         let gone = self.book.lock().bury(sequence, death);
+        self.forget(gone).await;
+        self.wake.notify_one();
+    }
+
+    /// Has dead letters that had to go be forgotten on the disk too.
+    async fn forget(&self, gone: Vec<Gone>) {
         for (sequence, file) in gone {
+            tracing::warn!(sequence, "the oldest dead letter goes, as the queue is full");
             self.disk.write_later(Change::End { sequence, file }).await;
         }
-        self.wake.notify_one();
     }
 
     fn full(&self, full: Full) -> GatewayError {
@@ -368,24 +379,6 @@ fn refusal(refused: &Refused) -> GatewayError {
             ProviderError::Unavailable {
                 provider: "the queue",
                 reason: "its file cannot be written; the cause is in the gateway's log".into(),
-                retry_after: RETRY_AFTER,
-            }
-            .into()
-        }
-    }
-}
-
-/// The same of the file of a body.
-pub(crate) fn no_file(error: &std::io::Error) -> GatewayError {
-    match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            refusal(&Arc::new(StoreError::Full { store: String::new() }))
-        }
-        _ => {
-            tracing::error!(%error, "a queued body cannot be written");
-            ProviderError::Unavailable {
-                provider: "the queue",
-                reason: "the file of the body cannot be written; the cause is in the gateway's log".into(),
                 retry_after: RETRY_AFTER,
             }
             .into()

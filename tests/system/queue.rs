@@ -159,7 +159,9 @@ fn a_full_queue_refuses_more_and_says_when_to_come_back() {
     refused.refused(429, "queue_full", "--queue-max)");
     try_queue(&gateway, "slow", &[large.clone(), large].concat(), &[]).refused(413, "body_too_large", "");
     let queue = gateway.get("/system/async").expect(200).json();
-    assert_eq!((&queue["unfinished"], &queue["bodyBytes"]), (&json!(2), &json!(600 << 10)));
+    assert_eq!(queue["unfinished"], 2);
+    let bytes = queue["bytes"].as_u64().unwrap();
+    assert!(bytes > 600 << 10 && bytes < 601 << 10, "the body and what its calls came with: {bytes}");
 }
 
 #[test]

@@ -248,7 +248,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
     setting!(Gateway Count "queue_max" / "BRAMBLE_QUEUE_MAX" => gateway.queue.max_calls as count,
         "Most asynchronous invocations that wait or run; more are refused with 429"),
     setting!(Gateway Size "queue_max_size" / "BRAMBLE_QUEUE_MAX_SIZE" => gateway.queue.max_bytes as size,
-        "Most bytes of all their bodies together"),
+        "Most bytes of all of them together, the dead letters included"),
     setting!(Gateway Format "log_format" / "BRAMBLE_LOG_FORMAT" => log_format as format,
         "Write the gateway's own log as lines or as JSON"),
     setting!(Gateway Level "log_level" / "BRAMBLE_LOG_LEVEL" / "RUST_LOG" => log_level as level,

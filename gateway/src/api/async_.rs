@@ -1,7 +1,7 @@
 //! `/async-function/…`: takes an invocation for later.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -15,12 +15,13 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
+use super::body::{STALL_LIMIT, UPLOAD_LIMIT};
 use super::wire::invalid;
 use crate::auth::token;
 use crate::error::{GatewayError, excerpt};
 use crate::invoke::headers::{call_id, strip_hop_by_hop};
 use crate::queue::call::{BodyPlace, Call};
-use crate::queue::{CallbackUrl, INLINE_BYTES, NewBody, NewCall, Queue, no_file};
+use crate::queue::{CallbackUrl, INLINE_BYTES, NewBody, NewCall, Queue};
 use crate::state::Gateway;
 use crate::store::record::unix_nanos;
 
@@ -28,9 +29,6 @@ use crate::store::record::unix_nanos;
 const PREFIX: &str = "/async-function/";
 
 const CALLBACK: HeaderName = HeaderName::from_static("x-callback-url");
-
-/// Longest pause between two pieces of a body.
-const STALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Longest path with its query, and most bytes of headers, that are stored.
 const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -63,7 +61,9 @@ pub(super) async fn accept(
     if length.lower() > limit_bytes {
         return Err(GatewayError::BodyTooLarge { limit_bytes });
     }
-    let (body, bytes) = take(&gateway.queue, body, limit_bytes).await?;
+    gateway.queue.has_room(length.lower())?;
+    let taken = timeout(UPLOAD_LIMIT, take(&gateway.queue, body, limit_bytes)).await;
+    let (body, bytes) = taken.map_err(|_| GatewayError::BodyTimedOut)??;
     head.headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
     let call = Call {
         id: id.to_string(),
@@ -109,15 +109,15 @@ async fn take(queue: &Queue, mut body: Body, limit_bytes: u64) -> Result<(NewBod
             Some(data) => first.extend_from_slice(&data),
         }
     }
-    let (mut file, _right) = queue.spool().await?;
+    let mut upload = queue.upload().await?;
     let (mut bytes, mut data) = (0, Some(first.freeze()));
     while let Some(piece) = data {
         bytes += piece.len() as u64;
         within(bytes, limit_bytes)?;
-        file.write(&piece).await.map_err(|error| no_file(&error))?;
+        upload.write(&piece).await?;
         data = next(&mut body).await?;
     }
-    Ok((NewBody::File(file.keep().await.map_err(|error| no_file(&error))?), bytes))
+    Ok((NewBody::File(upload.finish().await?), bytes))
 }
 
 fn within(bytes: u64, limit_bytes: u64) -> Result<(), GatewayError> {

@@ -18,11 +18,11 @@ const MAX_JSON_BYTES: u64 = 1 << 20;
 /// Longest a JSON document may take to arrive.
 const JSON_LIMIT: Duration = Duration::from_secs(30);
 
-/// Longest an upload may take to arrive: 64 MiB over a slow radio.
-const UPLOAD_LIMIT: Duration = Duration::from_secs(10 * 60);
+/// Longest a large body may take to arrive: 64 MiB over a slow radio.
+pub(super) const UPLOAD_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Longest pause between two pieces of a body.
-const STALL_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const STALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Space for a body whose length is not known.
 const FIRST_BYTES: usize = 16 << 10;

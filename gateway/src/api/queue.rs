@@ -84,8 +84,8 @@ pub(super) async fn overview(
         "running": totals.running,
         "callingBack": totals.calling_back,
         "dead": dead,
-        "bodyBytes": totals.bytes,
-        "limits": {"calls": config.max_calls, "bodyBytes": config.max_bytes, "workers": config.workers},
+        "bytes": totals.bytes,
+        "limits": {"calls": config.max_calls, "bytes": config.max_bytes, "workers": config.workers},
     })))
 }
 

@@ -35,6 +35,7 @@ const LONGEST_SETBACK: Duration = Duration::from_secs(2 * 60 * 60);
 /// When a function runs by itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
+    text: String,
     cron: Cron,
     zone: TimeZone,
     catch_up: Duration,
@@ -83,11 +84,16 @@ impl Schedule {
                 .filter(|window| *window <= LONGEST_CATCH_UP)
                 .ok_or_else(|| refused(CATCH_UP, text, "is no duration of at most 168h, such as 1h"))?,
         };
-        let schedule = Self { cron, zone, catch_up };
+        let schedule = Self { text: text.to_owned(), cron, zone, catch_up };
         match schedule.next(Timestamp::UNIX_EPOCH) {
             Some(_) => Ok(Some(schedule)),
             None => Err(no_schedule("names a day that never comes")),
         }
+    }
+
+    /// Whether both mean the same instants.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        self.text == other.text && self.zone == other.zone
     }
 
     /// The first instant after `after`.

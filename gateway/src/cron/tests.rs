@@ -91,3 +91,29 @@ async fn another_schedule_counts_from_its_deployment() {
     assert_eq!(queued(&gateway), 1, "it is gone");
     assert!(follower.plans.is_empty());
 }
+
+#[tokio::test]
+async fn an_update_that_leaves_the_schedule_alone_loses_no_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = open(&dir).await;
+    deploy(&gateway, "0 * * * *").await;
+    let mut follower = follower(&gateway);
+    follower.look(at("2026-05-01T12:59:59Z")).await;
+    deploy(&gateway, "0 * * * *").await;
+    follower.look(at("2026-05-01T13:00:01Z")).await;
+    assert_eq!(queued(&gateway), 1);
+}
+
+#[tokio::test]
+async fn a_function_that_is_removed_and_deployed_between_two_looks_has_its_new_schedule() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = open(&dir).await;
+    deploy(&gateway, "0 * * * *").await;
+    let mut follower = follower(&gateway);
+    follower.look(at("2026-05-01T12:15:00Z")).await;
+    gateway.functions.remove(&FunctionName::parse(NAME).unwrap()).await.unwrap();
+    deploy(&gateway, "*/30 * * * *").await;
+    follower.look(at("2026-05-01T12:15:01Z")).await;
+    follower.look(at("2026-05-01T12:30:00Z")).await;
+    assert_eq!(queued(&gateway), 1);
+}

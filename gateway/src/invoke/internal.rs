@@ -28,8 +28,7 @@ pub(crate) struct Ended {
 /// It is counted once, as any other invocation. Dropping the future stops it.
 ///
 /// # Errors
-/// [`ProviderError::Saturated`] and [`ProviderError::Unavailable`]: the function did not run. Every
-/// other failure is an answer.
+/// Those of [`did_not_run`]: the function did not run. Every other failure is an answer.
 pub(crate) async fn call(
     gateway: &Gateway,
     function: Arc<Function>,
@@ -44,9 +43,7 @@ pub(crate) async fn call(
     let deadline = Deadline::after(inflight.since(), gateway.config.upstream_timeout);
     let answered = answer(gateway, inflight.function(), invocation, &deadline, None).await;
     let mut response = match answered {
-        Err(GatewayError::Provider(
-            refusal @ (ProviderError::Saturated { .. } | ProviderError::Unavailable { .. }),
-        )) => {
+        Err(GatewayError::Provider(refusal)) if did_not_run(&refusal) => {
             inflight.finish(status_of(&refusal));
             return Err(refusal);
         }
@@ -55,6 +52,19 @@ pub(crate) async fn call(
     headers::answer(response.headers_mut(), &call_id, started_at, inflight.since().elapsed());
     let deadline = deadline.or_after(inflight.function().settings.exec_timeout);
     Ok(gather(response, inflight, &deadline, most_bytes).await)
+}
+
+/// Whether nothing took the invocation yet, and something may later: no room, no replica, no runtime, no function.
+fn did_not_run(error: &ProviderError) -> bool {
+    use ProviderError as E;
+    matches!(
+        error,
+        E::Saturated { .. }
+            | E::Unavailable { .. }
+            | E::StartFailed { .. }
+            | E::StartTimedOut { .. }
+            | E::UnknownFunction(_)
+    )
 }
 
 async fn gather(

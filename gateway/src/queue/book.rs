@@ -6,6 +6,7 @@
 
 mod ends;
 mod line;
+mod turns;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -26,13 +27,13 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
 pub(super) struct Limits {
     /// Calls that wait or run.
     pub(super) calls: usize,
-    /// Bytes of their bodies, and of the dead letters'.
+    /// Bytes of their heads and bodies, and of the dead letters'.
     pub(super) bytes: u64,
     /// Calls that run at once; a function of which none runs may have one beyond that, up to twice as many.
     pub(super) workers: usize,
-    /// Callbacks on their way at once, for one function.
+    /// Callbacks of one function that are on their way when no more of its calls start.
     pub(super) callbacks_each: u32,
-    /// Callbacks on their way at once, for all.
+    /// Callbacks on their way when no more calls start at all.
     pub(super) callbacks: usize,
     /// Dead letters; the oldest goes when there is one more.
     pub(super) dead: usize,
@@ -48,10 +49,18 @@ struct Entry {
     state: State,
     /// How often it was started.
     starts: u32,
+    /// Of its body.
     bytes: u64,
+    /// What it counts for, the body included.
+    size: u64,
     file: Option<String>,
     accepted_at: SystemTime,
+    /// Since when it may start at any time, in this process.
+    ready_since: Instant,
 }
+
+/// A dead letter that had to go: its sequence number and the file of its body.
+pub(super) type Gone = (u64, Option<String>);
 
 /// Where a call is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +131,8 @@ pub(super) struct Book {
     later: BTreeSet<(Instant, u64)>,
     ended: VecDeque<u64>,
     dead: BTreeSet<u64>,
+    /// What the dead letters count for.
+    dead_bytes: u64,
     totals: Totals,
     next_sequence: u64,
 }
@@ -137,37 +148,70 @@ impl Book {
             later: BTreeSet::new(),
             ended: VecDeque::new(),
             dead: BTreeSet::new(),
+            dead_bytes: 0,
             totals: Totals::default(),
             next_sequence: 1,
         }
     }
 
-    /// Keeps a place for a call that is being written. Give it up with [`Self::give_up`], or take it
-    /// with [`Self::add`].
-    pub(super) fn reserve(&mut self, bytes: u64) -> Result<u64, Full> {
+    /// Keeps a place for a call that is being written, and `bytes` for it. Give it up with [`Self::give_up`],
+    /// or take it with [`Self::add`]. Answers its sequence number, and the dead letters that have to go.
+    pub(super) fn reserve(&mut self, bytes: u64) -> Result<(u64, Vec<Gone>), Full> {
+        self.keep_place()?;
+        let gone = self.keep_bytes(bytes).inspect_err(|_| self.totals.calls -= 1)?;
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        Ok((sequence, gone))
+    }
+
+    /// Keeps a place for a call.
+    pub(super) fn keep_place(&mut self) -> Result<(), Full> {
         if self.totals.calls >= self.limits.calls {
             return Err(Full::Calls);
         }
-        if self.totals.bytes.saturating_add(bytes) > self.limits.bytes {
-            return Err(Full::Bytes);
-        }
         self.totals.calls += 1;
-        self.totals.bytes += bytes;
-        let sequence = self.next_sequence;
-        self.next_sequence += 1;
-        Ok(sequence)
+        Ok(())
     }
 
-    /// Gives a place back.
+    /// Keeps room for so many bytes; the oldest dead letters go for it. Answers those.
+    pub(super) fn keep_bytes(&mut self, bytes: u64) -> Result<Vec<Gone>, Full> {
+        let wanted = self.totals.bytes.saturating_add(bytes);
+        if wanted.saturating_sub(self.dead_bytes) > self.limits.bytes {
+            return Err(Full::Bytes);
+        }
+        let mut gone = Vec::new();
+        while self.totals.bytes.saturating_add(bytes) > self.limits.bytes {
+            let oldest = self.dead.first().copied().ok_or(Full::Bytes)?;
+            gone.extend(self.remove_dead(oldest));
+        }
+        self.totals.bytes += bytes;
+        Ok(gone)
+    }
+
+    /// Gives a place and its bytes back.
     pub(super) fn give_up(&mut self, bytes: u64) {
         self.totals.calls -= 1;
+        self.give_back(bytes);
+    }
+
+    /// Gives bytes back.
+    pub(super) fn give_back(&mut self, bytes: u64) {
         self.totals.bytes -= bytes;
     }
 
+    /// Whether a call of so many bytes would be taken now.
+    pub(super) fn has_room(&self, bytes: u64) -> Result<(), Full> {
+        if self.totals.calls >= self.limits.calls {
+            return Err(Full::Calls);
+        }
+        let kept = self.totals.bytes - self.dead_bytes;
+        if kept.saturating_add(bytes) > self.limits.bytes { Err(Full::Bytes) } else { Ok(()) }
+    }
+
     /// A call for which a place is kept is on the disk.
-    pub(super) fn add(&mut self, sequence: u64, call: &Call) {
-        self.enter(sequence, call, State::Waiting { not_before: None }, 0);
-        self.wait_in_line(sequence);
+    pub(super) fn add(&mut self, sequence: u64, call: &Call, now: Instant) {
+        self.enter(sequence, call, State::Waiting { not_before: None }, 0, now);
+        self.wait_in_line(sequence, now);
     }
 
     /// A call that was found at the start.
@@ -177,21 +221,22 @@ impl Book {
         call: &Call,
         starts: u32,
         death: Option<Death>,
-        not_before: Option<Instant>,
+        (not_before, now): (Option<Instant>, Instant),
     ) {
         self.next_sequence = self.next_sequence.max(sequence + 1);
-        self.totals.bytes += call.body.bytes();
+        self.totals.bytes += call.size();
         match death {
             Some(death) => {
-                self.enter(sequence, call, State::Dead { death }, starts);
+                self.enter(sequence, call, State::Dead { death }, starts, now);
                 self.dead.insert(sequence);
+                self.dead_bytes += call.size();
             }
             None => {
                 self.totals.calls += 1;
-                self.enter(sequence, call, State::Waiting { not_before }, starts);
+                self.enter(sequence, call, State::Waiting { not_before }, starts, now);
                 match not_before {
                     Some(at) => drop(self.later.insert((at, sequence))),
-                    None => self.wait_in_line(sequence),
+                    None => self.wait_in_line(sequence, now),
                 }
                 if not_before.is_some() {
                     self.line_of(sequence).later += 1;
@@ -200,136 +245,7 @@ impl Book {
         }
     }
 
-    /// The next calls, one of each function in turn, and those whose function is gone.
-    pub(super) fn take(
-        &mut self,
-        now: Instant,
-        room: impl Fn(&FunctionName) -> Room,
-    ) -> (Vec<Turn>, Vec<u64>) {
-        self.wake(now);
-        let (mut taken, mut orphans) = (Vec::new(), Vec::new());
-        let mut passed_by = 0;
-        while passed_by < self.turns.len() && self.totals.running < 2 * self.limits.workers {
-            let Some(name) = self.turns.pop_front() else { break };
-            let line = self.lines.get_mut(&name).expect("a function in turn has a line");
-            if line.ready.is_empty() {
-                line.in_turn = false;
-                self.tidy(&name);
-                continue;
-            }
-            let most = match room(&name) {
-                Room::Gone => {
-                    line.in_turn = false;
-                    orphans.extend(line.ready.drain(..));
-                    continue;
-                }
-                Room::Most(most) => most,
-            };
-            let is_free = self.totals.running < self.limits.workers || line.running == 0;
-            let may = line.may_start(now, most, self.limits.callbacks_each)
-                && self.totals.calling_back < self.limits.callbacks;
-            if !is_free || !may {
-                self.turns.push_back(name);
-                passed_by += 1;
-                continue;
-            }
-            let sequence = line.ready.pop_front().expect("it is not empty");
-            line.running += 1;
-            self.turns.push_back(name);
-            passed_by = 0;
-            self.totals.running += 1;
-            let entry = self.calls.get_mut(&sequence).expect("a call in line is in the book");
-            entry.state = State::Running { cancelled: false };
-            entry.starts += 1;
-            taken.push(Turn { sequence, starts: entry.starts });
-        }
-        for sequence in &orphans {
-            // As if they ran, so that nobody else takes them before they are buried.
-            let entry = self.calls.get_mut(sequence).expect("a call in line is in the book");
-            entry.state = State::Running { cancelled: false };
-            self.totals.running += 1;
-            self.line_of(*sequence).running += 1;
-        }
-        (taken, orphans)
-    }
-
-    /// When [`Self::take`] may find more without anything else happening.
-    pub(super) fn next_wake(&self) -> Option<Instant> {
-        let later = self.later.first().map(|(at, _)| *at);
-        // Where all workers are busy, one that ends wakes it.
-        let is_free = self.totals.running < 2 * self.limits.workers;
-        let paused = self.turns.iter().filter_map(|name| self.lines.get(name)?.paused_until);
-        let paused = paused.filter(|_| is_free).min();
-        [later, paused].into_iter().flatten().min()
-    }
-
-    /// A call that was taken did not run: its function had no room for it. Answers its starts, and
-    /// when its function is asked again.
-    pub(super) fn turn_back(&mut self, sequence: u64, now: Instant) -> Option<u32> {
-        let entry = self.calls.get_mut(&sequence)?;
-        if !matches!(entry.state, State::Running { .. }) {
-            return None;
-        }
-        entry.starts -= 1;
-        entry.state = State::Waiting { not_before: None };
-        let (starts, name) = (entry.starts, entry.function.clone());
-        let line = self.lines.entry(name.clone()).or_default();
-        line.pause(now);
-        line.ready.push_front(sequence);
-        self.leave_run(&name);
-        self.join_turn(&name);
-        Some(starts)
-    }
-
-    /// The function has room: its pauses begin anew.
-    pub(super) fn ran(&mut self, sequence: u64) {
-        self.line_of(sequence).resume();
-    }
-
-    /// A call that ran is to run again at `at`.
-    pub(super) fn retry(&mut self, sequence: u64, at: Instant) {
-        let Some(entry) = self.calls.get_mut(&sequence) else { return };
-        entry.state = State::Waiting { not_before: Some(at) };
-        let name = entry.function.clone();
-        self.leave_run(&name);
-        self.later.insert((at, sequence));
-        self.line_of(sequence).later += 1;
-    }
-
-    /// A call ran, and its callback is on its way.
-    pub(super) fn call_back(&mut self, sequence: u64) {
-        let Some(entry) = self.calls.get_mut(&sequence) else { return };
-        entry.state = State::CallingBack;
-        let name = entry.function.clone();
-        self.leave_run(&name);
-        self.totals.calling_back += 1;
-        self.line_of(sequence).calling_back += 1;
-    }
-
-    /// Whether a call was cancelled while it ran.
-    pub(super) fn was_cancelled(&self, sequence: u64) -> bool {
-        self.calls.get(&sequence).is_some_and(|entry| entry.state == State::Running { cancelled: true })
-    }
-
-    /// The first calls of each function that were accepted before `since` and may start at any time.
-    pub(super) fn overdue(&self, since: SystemTime) -> Vec<u64> {
-        let is_overdue =
-            |sequence: &&u64| self.calls.get(sequence).is_some_and(|entry| entry.accepted_at < since);
-        self.lines.values().flat_map(|line| line.ready.iter().take_while(is_overdue)).copied().collect()
-    }
-
-    /// Takes a call that waits out of its line, as if it ran, to bury it.
-    pub(super) fn take_out(&mut self, sequence: u64) {
-        let Some(entry) = self.calls.get_mut(&sequence) else { return };
-        let State::Waiting { not_before } = entry.state else { return };
-        entry.state = State::Running { cancelled: false };
-        let name = entry.function.clone();
-        self.leave_wait(&name, sequence, not_before);
-        self.line_of(sequence).running += 1;
-        self.totals.running += 1;
-    }
-
-    fn enter(&mut self, sequence: u64, call: &Call, state: State, starts: u32) {
+    fn enter(&mut self, sequence: u64, call: &Call, state: State, starts: u32, now: Instant) {
         let id: Arc<str> = call.id.as_str().into();
         self.ids.insert(id.clone(), sequence);
         let entry = Entry {
@@ -338,8 +254,10 @@ impl Book {
             state,
             starts,
             bytes: call.body.bytes(),
+            size: call.size(),
             file: call.body.file().map(str::to_owned),
             accepted_at: call.accepted_at(),
+            ready_since: now,
         };
         self.calls.insert(sequence, entry);
     }
@@ -349,8 +267,11 @@ impl Book {
         self.lines.entry(name).or_default()
     }
 
-    fn wait_in_line(&mut self, sequence: u64) {
-        let name = self.calls[&sequence].function.clone();
+    /// Lets a call start at any time from now on.
+    fn wait_in_line(&mut self, sequence: u64, now: Instant) {
+        let entry = self.calls.get_mut(&sequence).expect("a call in line is in the book");
+        entry.ready_since = now;
+        let name = entry.function.clone();
         self.lines.entry(name.clone()).or_default().ready.push_back(sequence);
         self.join_turn(&name);
     }
@@ -359,20 +280,6 @@ impl Book {
         let line = self.lines.entry(name.clone()).or_default();
         if !std::mem::replace(&mut line.in_turn, true) {
             self.turns.push_back(name.clone());
-        }
-    }
-
-    fn wake(&mut self, now: Instant) {
-        while let Some(&(at, sequence)) = self.later.first() {
-            if at > now {
-                return;
-            }
-            self.later.pop_first();
-            if let Some(entry) = self.calls.get_mut(&sequence) {
-                entry.state = State::Waiting { not_before: None };
-                self.line_of(sequence).later -= 1;
-                self.wait_in_line(sequence);
-            }
         }
     }
 
@@ -401,7 +308,7 @@ impl Book {
         let entry = self.calls.get_mut(&sequence)?;
         let (name, state) = (entry.function.clone(), entry.state.clone());
         let file = if with_body { entry.file.take() } else { None };
-        let bytes = entry.bytes;
+        let size = entry.size;
         match state {
             State::Waiting { not_before } => self.leave_wait(&name, sequence, not_before),
             State::Running { .. } => self.leave_run(&name),
@@ -416,7 +323,7 @@ impl Book {
         self.tidy(&name);
         self.totals.calls -= 1;
         if with_body {
-            self.totals.bytes -= bytes;
+            self.totals.bytes -= size;
         }
         Some(file)
     }

@@ -81,6 +81,13 @@ impl Call {
         UNIX_EPOCH + Duration::from_nanos(self.accepted_at_unix_nanos)
     }
 
+    /// What it counts for in the queue, in bytes: its head and its body.
+    pub(crate) fn size(&self) -> u64 {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let texts = self.id.len() + self.path.len() + self.callback.as_deref().map_or(0, str::len);
+        (headers + texts) as u64 + self.body.bytes()
+    }
+
     /// The headers as they came.
     pub(crate) fn header_map(&self) -> HeaderMap {
         let mut map = HeaderMap::with_capacity(self.headers.len() + 2);

@@ -8,6 +8,7 @@ mod tables;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use super::call::{Call, Death};
 use super::spool::Spool;
 use crate::store::StoreError;
 use crate::store::file::DatabaseFile;
-pub(super) use tables::Stored;
+pub(super) use tables::{Schedules, StoredCall};
 
 /// The file's name inside the queue's directory.
 const FILE: &str = "queue.redb";
@@ -77,27 +78,41 @@ pub(super) struct Disk {
     /// `None` only once it is dropped.
     requests: Option<mpsc::Sender<Request>>,
     thread: Option<JoinHandle<()>>,
+    /// Whether it refused what nobody waits for.
+    owing: Arc<AtomicBool>,
 }
 
 impl Disk {
-    /// Opens the database below `directory` and reads it. Blocking.
-    pub(super) fn open(directory: &Path, spool: Spool) -> Result<(Self, Stored), StoreError> {
+    /// Opens the database below `directory`, and has `found` see each call in it, in order of arrival. Answers the
+    /// marks of schedules. Blocking.
+    pub(super) fn open(
+        directory: &Path,
+        spool: Spool,
+        found: impl FnMut(StoredCall),
+    ) -> Result<(Self, Schedules), StoreError> {
         let path = directory.join(FILE);
         let name = path.display().to_string();
         Self::over(
             DatabaseFile::new(name, move || Builder::new().set_cache_size(CACHE_BYTES).create(&path)),
             spool,
+            found,
         )
     }
 
-    fn over(file: DatabaseFile, spool: Spool) -> Result<(Self, Stored), StoreError> {
-        let stored = file.with(tables::prepare_and_load)?;
+    fn over(
+        file: DatabaseFile,
+        spool: Spool,
+        found: impl FnMut(StoredCall),
+    ) -> Result<(Self, Schedules), StoreError> {
+        let schedules = file.with(|database| tables::prepare_and_load(database, found))?;
         let (sender, requests) = mpsc::channel(MAX_WAITING);
+        let owing = Arc::new(AtomicBool::new(false));
+        let writer = Writer { file, spool, owed: Vec::new(), owing: owing.clone() };
         let thread = std::thread::Builder::new()
             .name("queue-disk".into())
-            .spawn(move || Writer { file, spool, owed: Vec::new() }.run(requests))
+            .spawn(move || writer.run(requests))
             .map_err(|error| StoreError::from(redb::Error::Io(error)))?;
-        Ok((Self { requests: Some(sender), thread: Some(thread) }, stored))
+        Ok((Self { requests: Some(sender), thread: Some(thread), owing }, schedules))
     }
 
     fn requests(&self) -> &mpsc::Sender<Request> {
@@ -112,9 +127,21 @@ impl Disk {
         outcome.await.map_err(|_| gone())?
     }
 
-    /// Has it written some time soon; tried again for as long as the disk refuses it.
+    /// Has it written some time soon; tried again with each later write and [`Self::settle`], for as long as the disk
+    /// refuses it.
     pub(super) async fn write_later(&self, change: Change) {
-        if self.requests().send(Request { changes: vec![change], done: None }).await.is_err() {
+        self.send(vec![change]).await;
+    }
+
+    /// Tries again what the disk refused before, if there is any.
+    pub(super) async fn settle(&self) {
+        if self.owing.load(Ordering::Relaxed) {
+            self.send(Vec::new()).await;
+        }
+    }
+
+    async fn send(&self, changes: Vec<Change>) {
+        if self.requests().send(Request { changes, done: None }).await.is_err() {
             tracing::error!("the thread that writes the queue has ended");
         }
     }
@@ -134,6 +161,7 @@ struct Writer {
     spool: Spool,
     /// What nobody waits for and the disk refused. Bounded by the calls there are.
     owed: Vec<Change>,
+    owing: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -141,6 +169,7 @@ impl Writer {
         let mut batch = Vec::new();
         while requests.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
             self.commit(std::mem::take(&mut batch));
+            self.owing.store(!self.owed.is_empty(), Ordering::Relaxed);
         }
         if !self.owed.is_empty() {
             self.commit(Vec::new());

@@ -69,7 +69,10 @@ impl Gauges {
             )?,
             running: by_name("bramble_queue_running", "Queued invocations that run")?,
             dead: IntGauge::new("bramble_queue_dead_letters", "Queued invocations that were given up")?,
-            bytes: IntGauge::new("bramble_queue_bytes", "Bytes of the bodies in the queue")?,
+            bytes: IntGauge::new(
+                "bramble_queue_bytes",
+                "Bytes of the queued invocations, dead letters included",
+            )?,
         })
     }
 }

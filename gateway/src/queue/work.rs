@@ -28,8 +28,11 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Wait after the disk refused a start.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
 
-/// Longest that a call waits for its function to take it.
+/// Longest that a call waits for its function to take it, from when it may start, while the gateway runs.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Most calls that are buried for it between two turns.
+const MAX_BURIED: usize = 1_024;
 
 /// The workers while they run.
 #[derive(Debug)]
@@ -88,6 +91,7 @@ impl Dispatcher {
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 self.bury_overdue().await;
+                self.queue().disk.settle().await;
             }
             let now = Instant::now();
             let (turns, orphans) = self.queue().book.lock().take(now, |name| self.room(name.as_str()));
@@ -135,7 +139,7 @@ impl Dispatcher {
             Err(refused) => {
                 tracing::warn!(error = causes(&*refused), "queued invocations wait for the disk");
                 for turn in turns {
-                    self.queue().book.lock().turn_back(turn.sequence, Instant::now());
+                    self.queue().turn_back(turn.sequence).await;
                 }
                 sleep(DISK_PAUSE).await;
             }
@@ -143,10 +147,9 @@ impl Dispatcher {
     }
 
     async fn bury_overdue(&self) {
-        let Some(since) = SystemTime::now().checked_sub(LONGEST_WAIT) else { return };
-        let overdue = self.queue().book.lock().overdue(since);
+        let Some(since) = Instant::now().checked_sub(LONGEST_WAIT) else { return };
+        let overdue = self.queue().book.lock().take_overdue(since, MAX_BURIED);
         for sequence in overdue {
-            self.queue().book.lock().take_out(sequence);
             let reason = format!("its function did not take it within {LONGEST_WAIT:?}");
             self.queue().bury(sequence, None, reason).await;
         }
@@ -162,9 +165,7 @@ async fn run(gateway: &Gateway, read: Read) {
             // First on the disk's way: the next start of it must come after this.
             let starts = starts - 1;
             queue.disk.write_later(Change::Wait { sequence, starts, not_before_unix_nanos: 0 }).await;
-            queue.book.lock().turn_back(sequence, Instant::now());
-            queue.wake.notify_one();
-            return;
+            return queue.turn_back(sequence).await;
         }
         Err(NotRun::Impossible(reason)) => return queue.bury(sequence, None, reason).await,
     };
@@ -179,13 +180,15 @@ async fn run(gateway: &Gateway, read: Read) {
     }
     let failed = retry.is_failure(status);
     if failed && starts <= retry.attempts {
-        return again(queue, sequence, starts, &retry).await;
+        return again(queue, sequence, (starts, status), &retry).await;
     }
     let told = match call.callback.as_deref().map(CallbackUrl::parse) {
         None => Ok(()),
         Some(Err(reason)) => Err(format!("the callback's address {reason}")),
         Some(Ok(url)) => {
-            queue.book.lock().call_back(sequence);
+            if !queue.book.lock().call_back(sequence) {
+                return queue.end(sequence, Some(status), Ended::Cancelled).await;
+            }
             queue.wake.notify_one();
             callback::deliver(&url, &Message::of(&call.function, ended)).await
         }
@@ -202,13 +205,26 @@ async fn run(gateway: &Gateway, read: Read) {
     }
 }
 
-async fn again(queue: &Queue, sequence: u64, starts: u32, retry: &Retry) {
+async fn again(queue: &Queue, sequence: u64, (starts, status): (u32, u16), retry: &Retry) {
     let wait = retry.wait(starts, fastrand::f64());
-    queue.metrics.completed(Outcome::Retried);
     let not_before_unix_nanos = unix_nanos(SystemTime::now() + wait);
     queue.disk.write_later(Change::Wait { sequence, starts, not_before_unix_nanos }).await;
-    queue.book.lock().retry(sequence, Instant::now() + wait);
+    if !queue.book.lock().retry(sequence, Instant::now() + wait) {
+        return queue.end(sequence, Some(status), Ended::Cancelled).await;
+    }
+    queue.metrics.completed(Outcome::Retried);
     queue.wake.notify_one();
+}
+
+impl Queue {
+    /// A call that was taken did not run: it waits again, unless it was cancelled meanwhile.
+    async fn turn_back(&self, sequence: u64) {
+        let starts = self.book.lock().turn_back(sequence, Instant::now());
+        match starts {
+            Some(_) => self.wake.notify_one(),
+            None => self.end(sequence, None, Ended::Cancelled).await,
+        }
+    }
 }
 
 /// Why a call did not run.

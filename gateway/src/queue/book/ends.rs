@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::super::call::Death;
-use super::{Book, Cancelled, Ended, Entry, Full, REMEMBERED_FOR, State};
+use super::{Book, Cancelled, Ended, Entry, Gone, REMEMBERED_FOR, State};
 
 impl Book {
     /// A call has ended. Answers the file of its body.
@@ -24,13 +24,14 @@ impl Book {
     }
 
     /// A call is a dead letter. Answers the dead letters that have to go for it, with their files.
-    pub(in crate::queue) fn bury(&mut self, sequence: u64, death: Death) -> Vec<(u64, Option<String>)> {
+    pub(in crate::queue) fn bury(&mut self, sequence: u64, death: Death) -> Vec<Gone> {
         if self.leave(sequence, false).is_none() {
             return Vec::new();
         }
         if let Some(entry) = self.calls.get_mut(&sequence) {
             entry.state = State::Dead { death };
             self.dead.insert(sequence);
+            self.dead_bytes += entry.size;
         }
         let mut gone = Vec::new();
         while self.dead.len() > self.limits.dead {
@@ -40,12 +41,13 @@ impl Book {
     }
 
     /// Takes a dead letter out for good.
-    pub(in crate::queue) fn remove_dead(&mut self, sequence: u64) -> Option<(u64, Option<String>)> {
+    pub(in crate::queue) fn remove_dead(&mut self, sequence: u64) -> Option<Gone> {
         if !self.dead.remove(&sequence) {
             return None;
         }
         let entry = self.calls.remove(&sequence)?;
-        self.totals.bytes -= entry.bytes;
+        self.totals.bytes -= entry.size;
+        self.dead_bytes -= entry.size;
         self.forget_id(&entry.id, sequence);
         Some((sequence, entry.file))
     }
@@ -58,20 +60,17 @@ impl Book {
         })
     }
 
-    /// A dead letter that is to run again is on the disk as such.
-    pub(in crate::queue) fn revive(&mut self, sequence: u64) -> Result<bool, Full> {
-        if self.totals.calls >= self.limits.calls {
-            return Err(Full::Calls);
-        }
+    /// A dead letter for which a place is kept is on the disk as a call again; false when it is none any more.
+    pub(in crate::queue) fn revive(&mut self, sequence: u64, now: Instant) -> bool {
         if !self.dead.remove(&sequence) {
-            return Ok(false);
+            return false;
         }
-        self.totals.calls += 1;
         let entry = self.calls.get_mut(&sequence).expect("a dead letter is in the book");
         entry.state = State::Waiting { not_before: None };
+        self.dead_bytes -= entry.size;
         self.ids.insert(entry.id.clone(), sequence);
-        self.wait_in_line(sequence);
-        Ok(true)
+        self.wait_in_line(sequence, now);
+        true
     }
 
     /// Takes the newest call of an id out, if it has not begun.

@@ -11,7 +11,7 @@ use super::{Book, Ended, Entry, State};
 pub(crate) struct Totals {
     /// Calls that wait, run or call back.
     pub(crate) calls: usize,
-    /// Bytes of all bodies, the dead letters' too.
+    /// Bytes of all heads and bodies, the dead letters' too.
     pub(crate) bytes: u64,
     /// Calls that run.
     pub(crate) running: usize,
@@ -24,8 +24,10 @@ pub(crate) struct Totals {
 pub(crate) struct Depth {
     /// The function.
     pub(crate) function: FunctionName,
-    /// Calls that wait.
+    /// Calls that wait, also for a time of their own.
     pub(crate) waiting: u32,
+    /// Of these, calls that may start at any time.
+    pub(crate) ready: u32,
     /// For how long the oldest of them.
     pub(crate) oldest: Option<Duration>,
     /// Calls that run.
@@ -77,6 +79,7 @@ impl Book {
             Depth {
                 function: name.clone(),
                 waiting: u32::try_from(line.depth()).unwrap_or(u32::MAX),
+                ready: u32::try_from(line.ready.len()).unwrap_or(u32::MAX),
                 oldest: first.map(|entry| now.duration_since(entry.accepted_at).unwrap_or_default()),
                 running: line.running,
                 calling_back: line.calling_back,

@@ -25,16 +25,10 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const VERSION_KEY: &str = "version";
 const VERSION: u64 = 1;
 
-/// What a start finds.
-#[derive(Debug, Default)]
-pub(in crate::queue) struct Stored {
-    /// Calls that wait or ran, in order of arrival.
-    pub(in crate::queue) calls: Vec<StoredCall>,
-    /// By function, the last instant of its schedule that was seen to.
-    pub(in crate::queue) schedules: HashMap<String, i64>,
-}
+/// By function, the last instant of its schedule that was seen to, in Unix seconds.
+pub(in crate::queue) type Schedules = HashMap<String, i64>;
 
-/// One call of them.
+/// A call that a start finds: it waits, ran, or is dead.
 #[derive(Debug)]
 pub(in crate::queue) struct StoredCall {
     pub(in crate::queue) sequence: u64,
@@ -45,10 +39,13 @@ pub(in crate::queue) struct StoredCall {
 }
 
 /// Makes the tables of a new file, checks the version of an old one, which needs no space on the disk,
-/// and reads it.
-pub(super) fn prepare_and_load(database: &Database) -> Result<Stored, StoreError> {
+/// and reads it, each call by itself: all of them may be more than there is memory.
+pub(super) fn prepare_and_load(
+    database: &Database,
+    found: impl FnMut(StoredCall),
+) -> Result<Schedules, StoreError> {
     if is_prepared(database)? {
-        return load(database);
+        return load(database, found);
     }
     let write = database.begin_write()?;
     {
@@ -66,7 +63,7 @@ pub(super) fn prepare_and_load(database: &Database) -> Result<Stored, StoreError
         }
     }
     write.commit()?;
-    load(database)
+    load(database, found)
 }
 
 fn is_prepared(database: &Database) -> Result<bool, StoreError> {
@@ -77,23 +74,23 @@ fn is_prepared(database: &Database) -> Result<bool, StoreError> {
     Ok(meta.get(VERSION_KEY)?.map(|version| version.value()) == Some(VERSION))
 }
 
-fn load(database: &Database) -> Result<Stored, StoreError> {
+fn load(database: &Database, mut found: impl FnMut(StoredCall)) -> Result<Schedules, StoreError> {
     let read = database.begin_read()?;
     let (starts, dead) = (read.open_table(STARTS)?, read.open_table(DEAD)?);
-    let mut stored = Stored::default();
     for entry in read.open_table(CALLS)?.iter()? {
         let (key, json) = entry?;
         let sequence = key.value();
         let (started, not_before_unix_nanos) = starts.get(sequence)?.map_or((0, 0), |found| found.value());
         let death = dead.get(sequence)?.map(|json| Death::decode(sequence, json.value())).transpose()?;
         let call = Call::decode(sequence, json.value())?;
-        stored.calls.push(StoredCall { sequence, call, starts: started, not_before_unix_nanos, death });
+        found(StoredCall { sequence, call, starts: started, not_before_unix_nanos, death });
     }
+    let mut schedules = Schedules::new();
     for entry in read.open_table(SCHEDULES)?.iter()? {
         let (key, at) = entry?;
-        stored.schedules.insert(key.value().to_owned(), at.value());
+        schedules.insert(key.value().to_owned(), at.value());
     }
-    Ok(stored)
+    Ok(schedules)
 }
 
 /// Writes what is owed and then each request, durably and in one transaction. Answers what each reads.

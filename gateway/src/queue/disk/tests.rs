@@ -10,6 +10,12 @@ struct Fixture {
     small: SmallDisk,
 }
 
+/// What a start finds.
+struct Stored {
+    calls: Vec<StoredCall>,
+    schedules: Schedules,
+}
+
 impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -20,7 +26,9 @@ impl Fixture {
         let small = self.small.clone();
         let file =
             DatabaseFile::new("small disk".into(), move || Builder::new().create_with_backend(small.clone()));
-        Disk::over(file, self.spool.clone()).unwrap()
+        let mut calls = Vec::new();
+        let (disk, schedules) = Disk::over(file, self.spool.clone(), |found| calls.push(found)).unwrap();
+        (disk, Stored { calls, schedules })
     }
 }
 
@@ -102,4 +110,23 @@ async fn a_full_disk_refuses_new_calls_and_loses_no_old_one() {
     let (_disk, stored) = fixture.open();
     assert_eq!(found(&stored), [(1, 1), (4, 0)]);
     assert_eq!(stored.schedules["f"], 60);
+}
+
+#[tokio::test]
+async fn what_a_full_disk_owes_is_written_once_there_is_room_though_nobody_else_writes() {
+    let fixture = Fixture::new();
+    let (disk, _) = fixture.open();
+    disk.settle().await;
+    fixture.small.fill_beyond(0);
+    disk.write_later(Change::Mark { function: "f".into(), unix_seconds: 60 }).await;
+    while !disk.owing.load(Ordering::Relaxed) {
+        tokio::task::yield_now().await;
+    }
+    fixture.small.fill_beyond(u64::MAX);
+    disk.settle().await;
+    while disk.owing.load(Ordering::Relaxed) {
+        tokio::task::yield_now().await;
+    }
+    drop(disk);
+    assert_eq!(fixture.open().1.schedules["f"], 60);
 }
