@@ -68,7 +68,7 @@ lint: ## formatting, clippy and rustdoc without a warning
 bench: setup ## measure wasm against containers, and every budget; the report is in bench/results
 	cargo build --release --locked -p bramble -p bramble-bench
 	@echo "==> building the sample functions"
-	examples/build.sh "$(EXAMPLES)"
+	examples/build.sh "$(EXAMPLES)" --all
 	@echo "==> measuring, about twelve minutes"
 	scripts/docker.sh run bash -euc '$(BENCH_IMAGES); exec "$(CARGO_TARGET_DIR)/release/bramble-bench" suite $(BENCH_FLAGS)'
 

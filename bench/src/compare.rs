@@ -49,7 +49,7 @@ pub(crate) struct Compare {
     /// Least difference of medians that counts, in per cent
     #[arg(long, value_name = "PER_CENT", default_value_t = 5.0)]
     minimum: f64,
-    /// Exit code 1 when a figure became worse
+    /// Exit code 1 when a figure became worse, or was not measured any more
     #[arg(long)]
     fail_on_regression: bool,
 }
@@ -94,6 +94,12 @@ impl Compare {
             worse.len(),
             comparison.rows.len(),
             worse.join("; ")
+        );
+        ensure!(
+            !self.fail_on_regression || comparison.only_in_a.is_empty(),
+            "{} figures were not measured any more: {}",
+            comparison.only_in_a.len(),
+            comparison.only_in_a.join("; ")
         );
         Ok(())
     }

@@ -98,25 +98,32 @@ fn beside(subject: &Subject, padded: &[u8], work: impl FnOnce() -> Result<Outcom
     // Names are given out here: they are kept where other threads cannot come.
     let names: Vec<String> = (0..MOST_BESIDE).map(|_| subject.name("beside")).collect();
     let address = subject.address;
-    let (outcome, digests) = std::thread::scope(|scope| {
-        let deployer = scope.spawn(|| -> Result<Vec<String>> {
-            let mut api = crate::api::Api::connect(address)?;
+    let (outcome, digests, deployed) = std::thread::scope(|scope| {
+        let deployer = scope.spawn(|| {
             let mut digests = Vec::new();
-            for name in &names {
-                if over.load(Relaxed) {
-                    break;
+            let mut deploy = || -> Result<()> {
+                let mut api = crate::api::Api::connect(address)?;
+                for name in &names {
+                    if over.load(Relaxed) {
+                        break;
+                    }
+                    let digest = api.put_module(&marked(padded, fastrand::u128(..)))?;
+                    digests.push(digest.clone());
+                    api.deploy(name, &digest)?;
                 }
-                let digest = api.put_module(&marked(padded, fastrand::u128(..)))?;
-                api.deploy(name, &digest)?;
-                digests.push(digest);
-            }
-            Ok(digests)
+                Ok(())
+            };
+            let deployed = deploy();
+            (digests, deployed)
         });
         let outcome = work();
         over.store(true, Relaxed);
-        (outcome, deployer.join().expect("the deployer does not panic"))
+        let (digests, deployed) = deployer.join().expect("the deployer does not panic");
+        (outcome, digests, deployed)
     });
-    digests?.iter().for_each(|digest| subject.stored(digest));
+    // Also when one of them was refused: the others are there.
+    digests.iter().for_each(|digest| subject.stored(digest));
+    deployed?;
     outcome
 }
 

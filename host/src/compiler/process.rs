@@ -13,9 +13,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
@@ -27,10 +27,10 @@ use crate::inspect::GuestKind;
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 /// Starts a program that gets what no other wants (`SCHED_IDLE`): one that is only nice keeps a core that somebody
 /// else woke up for until its slice ends, some 3 ms. It is in every Debian, and in no empty image.
-const RUN_IDLE: [&str; 2] = ["/usr/bin/chrt", "/bin/chrt"];
-/// How long that is tried, for each begun MiB of a module: some times as long as compiling takes. Where all cores are
-/// wanted it is not tried, as nothing is left over.
-const IDLE_LIMIT: Duration = Duration::from_secs(4);
+const CHRT: [&str; 2] = ["/usr/bin/chrt", "/bin/chrt"];
+/// How often it is looked whether anything was left over for it, and of what share of a core that is said.
+const LOOK: Duration = Duration::from_millis(250);
+const LEAST_SHARE: f64 = 0.25;
 /// Most compiled code that is read: modules are 64 MiB at most, and code is some times as long.
 const MAX_ANSWER_BYTES: u64 = 1 << 30;
 /// Most that is kept of what such a process prints.
@@ -50,7 +50,7 @@ pub const VERB: &str = "compile-module";
 #[derive(Debug)]
 pub(super) struct Processes {
     program: PathBuf,
-    run_idle: Option<&'static Path>,
+    chrt: Option<&'static Path>,
     pooled: bool,
     fingerprint: String,
     threads: usize,
@@ -60,28 +60,25 @@ pub(super) struct Processes {
 impl Processes {
     pub(super) fn new(program: PathBuf, pooled: bool, fingerprint: &str, threads: usize) -> Self {
         let (fingerprint, failing) = (fingerprint.to_owned(), AtomicBool::new(false));
-        let run_idle = RUN_IDLE.into_iter().map(Path::new).find(|path| path.exists());
-        Self { program, run_idle, pooled, fingerprint, threads, failing }
+        let chrt = CHRT.into_iter().map(Path::new).find(|path| path.exists());
+        Self { program, chrt, pooled, fingerprint, threads, failing }
     }
 
     /// Code, or why there is none; `None` when no process can tell. Waits for it, with the priority of this thread.
     pub(super) fn compile(&self, wasm: &[u8], kind: GuestKind) -> Option<Result<Vec<u8>, NoCode>> {
-        if let Some(run_idle) = self.run_idle.filter(|_| !is_busy()) {
-            let mut command = Command::new(run_idle);
+        let idle = self.chrt.map(|chrt| {
+            let mut command = Command::new(chrt);
             command.args(["--idle", "0"]).arg(&self.program);
-            let mebibytes = u32::try_from(wasm.len() >> 20).unwrap_or(u32::MAX).saturating_add(1);
-            let limit = IDLE_LIMIT.saturating_mul(mebibytes).min(LIMIT);
-            match self.ask(command, wasm, kind, limit) {
-                Ok(answer) => return Some(answer.map_err(NoCode::Refused)),
-                Err(Trouble::Ended(reason)) => return Some(Err(NoCode::Ended(reason))),
-                // Nothing was left over for it, or this machine does not start such a one.
-                Err(Trouble::Late | Trouble::Unable(_)) => {}
-            }
-        }
-        match self.ask(Command::new(&self.program), wasm, kind, LIMIT) {
+            self.ask(command, wasm, kind, Some(chrt))
+        });
+        let answer = match idle {
+            // This machine may not start such a one.
+            None | Some(Err(Trouble::Unable(_))) => self.ask(Command::new(&self.program), wasm, kind, None),
+            Some(answer) => answer,
+        };
+        match answer {
             Ok(answer) => Some(answer.map_err(NoCode::Refused)),
             Err(Trouble::Ended(reason)) => Some(Err(NoCode::Ended(reason))),
-            Err(Trouble::Late) => Some(Err(NoCode::Ended(format!("it took longer than {LIMIT:?}")))),
             Err(Trouble::Unable(error)) => {
                 if !self.failing.swap(true, Relaxed) {
                     let program = self.program.display();
@@ -97,17 +94,17 @@ impl Processes {
         mut command: Command,
         wasm: &[u8],
         kind: GuestKind,
-        limit: Duration,
+        idle: Option<&Path>,
     ) -> Result<Result<Vec<u8>, String>, Trouble> {
         command.args([VERB, "--kind", kind.as_str(), "--engine", &self.fingerprint]);
         command.args(self.pooled.then_some("--pooled"));
         command.env_clear().env("RAYON_NUM_THREADS", self.threads.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let said = exchange(command.spawn()?, wasm, limit)?;
+        let said = exchange(command.spawn()?, wasm, idle)?;
         match (whole(said.answer), said.status.signal()) {
             (Some((CODE, code)), _) => Ok(Ok(code)),
             (Some((REFUSAL, reason)), _) => Ok(Err(String::from_utf8_lossy(&reason).into_owned())),
-            _ if said.is_late => Err(Trouble::Late),
+            _ if said.is_late => Err(Trouble::Ended(format!("it took longer than {LIMIT:?}"))),
             (_, Some(signal)) => {
                 let reason = format!(
                     "its process was ended by signal {signal}; is memory short? {}",
@@ -128,9 +125,7 @@ impl Processes {
 enum Trouble {
     /// It cannot be started, or ends by itself without an answer: it is not one that compiles for this engine.
     Unable(io::Error),
-    /// It was still compiling at its limit.
-    Late,
-    /// It was brought down from outside, as for want of memory.
+    /// It was brought down from outside, as for want of memory, or at its limit.
     Ended(String),
 }
 
@@ -149,12 +144,59 @@ struct Said {
     is_late: bool,
 }
 
-/// Whether more threads want to run than there are cores, as the load of the last minute says; no where it cannot be told.
-fn is_busy() -> bool {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load: Option<f64> = load.split(' ').next().and_then(|load| load.parse().ok());
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    load.is_some_and(|load| load >= cores as f64)
+/// How much of a core a process got since it was looked last.
+struct Meter {
+    pid: Pid,
+    at: Instant,
+    seconds: f64,
+}
+
+impl Meter {
+    fn new(pid: Pid) -> Self {
+        Self { pid, at: Instant::now(), seconds: 0.0 }
+    }
+
+    /// `None` where it cannot be told.
+    fn share(&mut self) -> Option<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_nonzero())).ok()?;
+        // The name, which may hold anything, ends with the last bracket; user and system time are the 12th and 13th after.
+        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+        let mut ticks = || fields.next()?.parse::<f64>().ok();
+        let seconds = (ticks()? + ticks()?) / rustix::param::clock_ticks_per_second() as f64;
+        let share = (seconds - self.seconds) / self.at.elapsed().as_secs_f64();
+        (self.at, self.seconds) = (Instant::now(), seconds);
+        Some(share)
+    }
+}
+
+/// Waits until `over`, or ends the process at the limit: then this is true. One that is idle, and for which nothing is
+/// left over, goes on as one that is nice.
+fn watch(pid: Pid, idle: Option<&Path>, over: &Receiver<()>) -> bool {
+    let (until, mut idle) = (Instant::now() + LIMIT, idle.map(|chrt| (chrt, Meter::new(pid))));
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match over.recv_timeout(if idle.is_some() { left.min(LOOK) } else { left }) {
+            Err(RecvTimeoutError::Timeout) => {}
+            _ => return false,
+        }
+        if Instant::now() >= until {
+            let _ = kill_process(pid, Signal::KILL);
+            return true;
+        }
+        if let Some((chrt, _)) =
+            idle.take_if(|(_, meter)| meter.share().is_none_or(|share| share < LEAST_SHARE))
+        {
+            let mut command = Command::new(chrt);
+            command.args(["--all-tasks", "--other", "--pid", "0", &pid.as_raw_nonzero().to_string()]);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            match command.status() {
+                Ok(status) if status.success() => {
+                    tracing::debug!("compiling beside others that want all cores")
+                }
+                failed => tracing::debug!(?failed, "compiling with what others leave over"),
+            }
+        }
+    }
 }
 
 /// What an answer holds, unless it was cut short.
@@ -172,8 +214,8 @@ fn answer(mut output: impl Write, tag: u8, rest: &[u8]) -> io::Result<()> {
     output.flush()
 }
 
-/// Gives it the module, and reads its answer and what it prints, for so long. It has ended after that.
-fn exchange(mut child: Child, wasm: &[u8], limit: Duration) -> io::Result<Said> {
+/// Gives it the module, and reads its answer and what it prints, for as long as it may take. It has ended after that.
+fn exchange(mut child: Child, wasm: &[u8], idle: Option<&Path>) -> io::Result<Said> {
     let pid = Pid::from_child(&child);
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(mut input), Some(output), Some(errors)) = pipes else {
@@ -189,13 +231,7 @@ fn exchange(mut child: Child, wasm: &[u8], limit: Duration) -> io::Result<Said> 
             String::from_utf8_lossy(&text).into_owned()
         });
         let (ended, over) = channel::<()>();
-        let watcher = scope.spawn(move || {
-            let is_late = over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
-            if is_late {
-                let _ = kill_process(pid, Signal::KILL);
-            }
-            is_late
-        });
+        let watcher = scope.spawn(move || watch(pid, idle, &over));
         let mut answer = Vec::new();
         // What was cut short is no whole answer, and its writer finds nobody that reads.
         let _ = output.take(MAX_ANSWER_BYTES).read_to_end(&mut answer);
@@ -266,16 +302,32 @@ mod tests {
         Processes::new(program.into(), true, "", 1).compile(EMPTY, GuestKind::CommandModule)
     }
 
-    #[test]
-    fn what_brought_a_process_down_is_not_tried_in_this_one() {
+    /// What is told of a program that does this and ends itself.
+    fn ended(script: &str) -> String {
         let dir = tempfile::tempdir().unwrap();
-        let program = dir.path().join("killed");
-        std::fs::write(&program, "#!/bin/sh\necho 'no memory' >&2\nkill -9 $$\n").unwrap();
+        let program = dir.path().join("program");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\nkill -9 $$\n")).unwrap();
         std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let Some(Err(NoCode::Ended(reason))) = compile(program.to_str().unwrap()) else {
             panic!("it was ended")
         };
+        reason
+    }
+
+    #[test]
+    fn what_brought_a_process_down_is_not_tried_in_this_one() {
+        let reason = ended("echo 'no memory' >&2");
         assert!(reason.contains("signal 9") && reason.contains("no memory"), "{reason}");
+    }
+
+    #[test]
+    fn one_for_which_nothing_is_left_over_is_idle_no_more() {
+        if CHRT.iter().all(|path| !Path::new(path).exists()) {
+            return;
+        }
+        // One that sleeps looks like one that gets nothing.
+        let reason = ended("sleep 1; grep policy /proc/$$/sched >&2");
+        assert!(reason.ends_with(" 0"), "SCHED_OTHER: {reason}");
     }
 
     #[test]
