@@ -2,7 +2,7 @@
 # images.sh [NAME...] — builds container images without a registry: bramble/NAME:latest, in the Docker of
 # DOCKER_HOST. Without a name: all of them. With nothing changed it takes seconds.
 #
-#   echoit wordcount base64 decodebase64 nodeinfo markdown pbkdf2 state c-wordcount qjs
+#   echoit wordcount base64 decodebase64 nodeinfo json-sum markdown pbkdf2 state c-wordcount qjs
 #              the container twins of the examples, from examples/images/NAME/Dockerfile
 #   conform    what the tests put in containers
 #   bramble    the gateway and the agent, from deploy/Dockerfile
@@ -16,7 +16,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/bramble
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
 # Without a plug-in the newer builder is not there, and this one is in every version.
 export DOCKER_BUILDKIT=0
-twins="echoit wordcount base64 decodebase64 nodeinfo markdown pbkdf2 state c-wordcount qjs"
+twins="echoit wordcount base64 decodebase64 nodeinfo json-sum markdown pbkdf2 state c-wordcount qjs"
 # Two at once must not stage into one place.
 context=$(mktemp -d "${TMPDIR:-/tmp}/bramble-images.XXXXXX")
 trap 'rm -rf "$context"' EXIT
@@ -72,7 +72,7 @@ static_build() {
 }
 
 stage_twins() {
-    local name target binaries=(base64 conform echo markdown nodeinfo pbkdf2 state wordcount)
+    local name target binaries=(base64 conform echo json-sum markdown nodeinfo pbkdf2 state wordcount)
     target=$(rustc -vV | sed -n 's/^host: //p')
     mkdir -p "$context/twins"
     say "building the static binaries"

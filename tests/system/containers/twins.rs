@@ -53,6 +53,11 @@ fn markdown() {
 }
 
 #[test]
+fn json_sum() {
+    check("json-sum", "json-sum", &[b"[]", b"[1, {\"a\": 2.5}, \"7\"]"]);
+}
+
+#[test]
 fn pbkdf2() {
     check("pbkdf2", "pbkdf2", &[b"", b"a password"]);
 }
