@@ -19,7 +19,7 @@ export BRAMBLE_GIT_SUBJECT := $(shell git log -1 --format=%s 2>/dev/null | tr -d
 TEST_IMAGES := [ -z "$${BRAMBLE_TEST_DOCKER:-}" ] || DOCKER_HOST=$$BRAMBLE_TEST_DOCKER scripts/images.sh
 # Those that the bench deploys, and the Docker it deploys them in. Without one it measures wasm alone.
 BENCH_IMAGES := [ -z "$${BRAMBLE_TEST_DOCKER:-}" ] || { export DOCKER_HOST=$$BRAMBLE_TEST_DOCKER; \
-	scripts/images.sh $(filter-out base64 c-wordcount conform decodebase64 nodeinfo,$(notdir $(patsubst %/Dockerfile,%,$(wildcard examples/images/*/Dockerfile)))); }
+	scripts/images.sh $(filter-out base64 c-wordcount decodebase64 nodeinfo,$(notdir $(patsubst %/Dockerfile,%,$(wildcard examples/images/*/Dockerfile)))); }
 # Flags of `bramble-bench suite`, such as `--quick`.
 BENCH_FLAGS ?=
 # A fresh machine gets cargo in its home, which this shell does not know yet.
@@ -69,7 +69,7 @@ bench: setup ## measure wasm against containers, and every budget; the report is
 	cargo build --release --locked -p bramble -p bramble-bench
 	@echo "==> building the sample functions"
 	examples/build.sh "$(EXAMPLES)" --all
-	@echo "==> measuring, about twelve minutes"
+	@echo "==> measuring, about fifteen minutes"
 	scripts/docker.sh run bash -euc '$(BENCH_IMAGES); exec "$(CARGO_TARGET_DIR)/release/bramble-bench" suite $(BENCH_FLAGS)'
 
 examples: setup ## build every sample function, in every language there is a compiler for

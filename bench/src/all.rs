@@ -206,14 +206,14 @@ impl Limit {
     }
 
     /// Of a spread whose rounds were not kept: its median and its ends.
-    fn judge_spread(self, what: String, spread: Spread) -> Budget {
+    pub(crate) fn judge_spread(self, what: String, spread: Spread) -> Budget {
         match Rounds::of([spread.min, spread.median, spread.max]) {
             Some(rounds) => self.judge(what, rounds),
             None => self.not_measured(what, "nothing was measured"),
         }
     }
 
-    fn judge_one(self, what: String, value: f64) -> Budget {
+    pub(crate) fn judge_one(self, what: String, value: f64) -> Budget {
         match Rounds::of([value]) {
             Some(rounds) => self.judge(what, rounds),
             None => self.not_measured(what, "nothing was measured"),
@@ -277,7 +277,7 @@ fn idle_budgets(results: &idle::Results) -> Vec<Budget> {
     restarted.into_iter().chain(invoked).collect()
 }
 
-fn mebibytes_of(bytes: f64) -> String {
+pub(crate) fn mebibytes_of(bytes: f64) -> String {
     format!("{:.1} MiB", bytes / f64::from(1 << 20))
 }
 

@@ -18,13 +18,13 @@ use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use crate::all::{Limit, mebibytes_of, table};
 use crate::config;
 use crate::contest::Contest;
 use crate::gateway::GatewayProcess;
-use crate::idle::mebibytes;
 use crate::report::Report;
-use crate::stats::{Spread, ratio, whole};
-use crate::table::Table;
+use crate::stats::{ratio, whole};
+use crate::suite::results::{Budget, FigureUnit};
 use warm::Mode;
 
 pub(crate) use docker::Docker;
@@ -124,9 +124,29 @@ impl Containers {
         }
         // A thaw has none.
         if self.only != [Part::Frozen] {
-            report = report.table(budgets(&results));
+            report = report.table(table(&judged(&results)));
         }
         Ok(report.notes(limited(&results)))
+    }
+
+    /// The budgets alone, in a short form.
+    ///
+    /// # Errors
+    /// As [`Self::report`].
+    pub(crate) fn budgets(docker_host: Option<String>, bramble: PathBuf) -> Result<Vec<Budget>> {
+        let short = Self {
+            docker_host,
+            only: vec![Part::Warm, Part::Cold, Part::Watchdog],
+            connections: vec![1, 16],
+            rounds: 3,
+            seconds: 1.0,
+            starts: 5,
+            thaws: 0,
+            bramble: Some(bramble),
+            fwatchdog: None,
+            other_watchdog: None,
+        };
+        Ok(judged(&short.measure()?))
     }
 
     fn method(&self, results: &Results) -> String {
@@ -194,53 +214,52 @@ fn limited(results: &Results) -> Vec<String> {
 }
 
 /// What was measured against what it should be.
-fn budgets(results: &Results) -> Table {
-    let mut table = Table::new("Budgets", ["what", "budget", "measured", "met"]);
-    let mut row = |what: String, budget: String, measured: String, met: bool| {
-        table.row([what, budget, measured, if met { "yes" } else { "MISSED" }.to_owned()]);
-    };
-    let mut at_least = |what: String, limit: f64, spread: Spread, write: fn(f64) -> String| {
-        row(what, format!(">= {}", write(limit)), spread.text(write), spread.median >= limit);
-    };
+fn judged(results: &Results) -> Vec<Budget> {
+    let ratio_of = |value| Limit::at_least(value, FigureUnit::Ratio, ratio);
+    let rate_of = |value| Limit::at_least(value, FigureUnit::PerSecond, whole);
     let rate = |contest: &Contest| contest.sides[0].requests_per_second;
+    let mut budgets = Vec::new();
     for warm::Comparison { mode, connections, contest } in &results.warm {
-        let what = format!("gateway, {}, {connections} conns", mode.text());
-        at_least(format!("{what}, against directly"), limit::WARM_RATIO, contest.rate_ratio, ratio);
+        let what = format!("gateway to container, {}, {connections} connections", mode.text());
+        let directly = format!("{what}, against the watchdog directly");
+        budgets.push(ratio_of(limit::WARM_RATIO).judge_spread(directly, contest.rate_ratio));
         let limit = limit::WARM_RATES.iter().find(|(at, _)| at == connections);
         if let Some((_, limit)) = limit.filter(|_| *mode == Mode::Fork) {
-            at_least(format!("{what}, req/s against 1.5 x the original's"), *limit, rate(contest), whole);
+            let what = format!("{what}, a second, against 1.5 x the original's");
+            budgets.push(rate_of(*limit).judge_spread(what, rate(contest)));
         }
     }
     if let Some(watchdog) = &results.watchdog {
         for fork in &watchdog.fork {
-            let what = format!("watchdog, fork, {} conns, req/s against 1.2 x classic's", fork.connections);
-            let limit = limit::FORK_RATES.iter().find(|(at, _)| *at == fork.connections);
-            limit.iter().for_each(|(_, limit)| at_least(what.clone(), *limit, rate(&fork.contest), whole));
+            let what = format!("watchdog, fork, {} connections", fork.connections);
+            if let Some((_, limit)) = limit::FORK_RATES.iter().find(|(at, _)| *at == fork.connections) {
+                let what = format!("{what}, a second, against 1.2 x the classic one's");
+                budgets.push(rate_of(*limit).judge_spread(what, rate(&fork.contest)));
+            }
             if fork.contest.sides.len() == 2 {
-                let what = format!("watchdog, fork, {} conns, against the other", fork.connections);
-                at_least(what, limit::FORK_RATIO, fork.contest.rate_ratio, ratio);
+                let what = format!("{what}, against the other");
+                budgets.push(ratio_of(limit::FORK_RATIO).judge_spread(what, fork.contest.rate_ratio));
             }
         }
         for http in &watchdog.http {
-            let what =
-                format!("watchdog, http, {} µs, {} conns, against directly", http.work_us, http.connections);
-            at_least(what, limit::HTTP_RATIO, http.contest.rate_ratio, ratio);
+            let (work, connections) = (http.work_us, http.connections);
+            let what = format!("watchdog, http, {work} µs, {connections} connections, against directly");
+            budgets.push(ratio_of(limit::HTTP_RATIO).judge_spread(what, http.contest.rate_ratio));
         }
         if let Some(prefork) = watchdog.prefork.iter().find(|prefork| prefork.rate_per_second.is_none()) {
             let what = "watchdog, prefork against fork, 20 ms start".to_owned();
-            at_least(what, limit::PREFORK_RATIO, prefork.contest.rate_ratio, ratio);
+            budgets.push(ratio_of(limit::PREFORK_RATIO).judge_spread(what, prefork.contest.rate_ratio));
         }
     }
     if let Some(largest) = results.watchdog.iter().flat_map(|watchdog| &watchdog.fork).map(own_memory).max() {
-        let (limit, measured) = (limit::RESIDENT_BYTES, mebibytes(largest));
-        row("watchdog, resident".to_owned(), format!("<= {}", mebibytes(limit)), measured, largest <= limit);
+        let limit = Limit::at_most(limit::RESIDENT_BYTES as f64, FigureUnit::Bytes, mebibytes_of);
+        budgets.push(limit.judge_one("watchdog, resident".to_owned(), largest as f64));
     }
     if let Some(cold) = &results.cold {
-        let (limit, spread) = (limit::COLD_RATIO, cold.ratio);
-        let what = "0 to 1, against by hand".to_owned();
-        row(what, format!("<= {}", ratio(limit)), spread.text(ratio), spread.median <= limit);
+        let limit = Limit::at_most(limit::COLD_RATIO, FigureUnit::Ratio, ratio);
+        budgets.push(limit.judge_spread("container, 0 to 1, against by hand".to_owned(), cold.ratio));
     }
-    table
+    budgets
 }
 
 fn own_memory(fork: &watchdog::Fork) -> u64 {

@@ -442,6 +442,8 @@ pub enum FigureUnit {
     Nanos,
     /// Bytes of memory.
     Bytes,
+    /// Requests in a second.
+    PerSecond,
     /// One figure divided by another of the same run.
     Ratio,
 }

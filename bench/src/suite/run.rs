@@ -15,7 +15,7 @@ use super::subject::Subject;
 use super::{Suite, deploy, memory, summary, targets, timeline};
 use crate::all::All;
 use crate::config;
-use crate::containers::Docker;
+use crate::containers::{Containers, Docker};
 use crate::machine::Machine;
 use crate::report::progress;
 use crate::wait;
@@ -95,6 +95,11 @@ pub(super) fn run(
     results.budgets = summary::budgets(&results);
     if budgets {
         results.budgets.extend(of_all(program)?);
+        if containers {
+            let of_containers = Containers::budgets(suite.docker_host.clone(), program.to_owned());
+            let of_containers = tolerate(of_containers, "budgets of containers".to_owned(), &mut skipped)?;
+            results.budgets.extend(of_containers.unwrap_or_default());
+        }
     }
     results.skipped = skipped;
     results.duration_seconds = started.elapsed().as_secs_f64();

@@ -65,6 +65,7 @@ pub(crate) fn unit(unit: FigureUnit) -> crate::plot::Unit {
     match unit {
         FigureUnit::Nanos => crate::plot::Unit::Nanos,
         FigureUnit::Bytes => crate::plot::Unit::Bytes,
+        FigureUnit::PerSecond => crate::plot::Unit::PerSecond,
         FigureUnit::Ratio => crate::plot::Unit::Ratio,
     }
 }
