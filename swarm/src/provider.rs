@@ -1,15 +1,15 @@
 //! The two traits over Docker Swarm.
 
 mod away;
+mod rotation;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bramble_provider::{
     Body, FunctionName, FunctionSpec, FunctionStatus, Invocation, LogQuery, Provider, ProviderError,
-    Replicas, Runtime, Scale, SecretName,
+    Replicas, Runtime, Scale,
 };
 use futures_util::FutureExt;
 use http::{Response, StatusCode};
@@ -110,42 +110,6 @@ impl SwarmProvider {
         service_name(&spec.name)?;
         self.core.available().await?;
         secret::check(&self.core.docker, &self.core.config.secrets_dir, spec).await
-    }
-
-    /// Has the functions of a namespace run with the value that a secret has now: their replicas are replaced
-    /// as in an update, with the image that they have. Answers when that was asked for, not when it is done.
-    ///
-    /// # Errors
-    /// [`ProviderError::Unavailable`]: it is done when Docker is back.
-    pub async fn secret_changed(&self, namespace: &str, name: &SecretName) -> Result<(), ProviderError> {
-        let core = &self.core;
-        let functions: Vec<_> = core.functions.iter().map(|entry| Arc::clone(entry.value())).collect();
-        let (mut failed, mut kept) = (Ok(()), HashSet::new());
-        for function in functions.into_iter().filter(|function| function.name.namespace() == namespace) {
-            if !function.wanted.lock().spec.secrets.contains(name) {
-                continue;
-            }
-            let rotated = core.rotate(&function).await;
-            if rotated.is_ok() {
-                core.judge_update_later(&function);
-                kept.extend(secret::of_previous(&core.docker, &function.service).await?);
-            }
-            failed = failed.and(rotated);
-        }
-        core.look_now();
-        failed?;
-        // Without Docker there is nothing to clear up; with it, a function's secrets were made above.
-        core.available().await?;
-        Ok(secret::forget_old(&core.docker, &name.in_namespace(namespace), &kept).await?)
-    }
-
-    /// Takes a secret that no function needs out of the Swarm.
-    ///
-    /// # Errors
-    /// [`ProviderError::Unavailable`]: it stays there.
-    pub async fn secret_removed(&self, namespace: &str, name: &SecretName) -> Result<(), ProviderError> {
-        self.core.available().await?;
-        Ok(secret::forget_all(&self.core.docker, &name.in_namespace(namespace)).await?)
     }
 
     /// Takes up functions that were deployed before, without asking Docker: it may not be there yet.
