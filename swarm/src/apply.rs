@@ -13,7 +13,7 @@ use bollard::models::Service;
 use bollard::query_parameters::{InspectServiceOptions, UpdateServiceOptionsBuilder};
 use bramble_provider::{Code, FunctionName, FunctionSpec, ProviderError};
 
-use self::found::{image_of, is_unproven, label, replicas, version, was_rolled_back};
+use self::found::{Unlike, image_of, is_unproven, label, replicas, unlike, version, was_rolled_back};
 pub(crate) use self::found::{is_rolled_back, update_state};
 use crate::FUNCTION_LABEL;
 use crate::core::Core;
@@ -31,10 +31,9 @@ const MAX_TRIES: u32 = 10;
 enum Image {
     /// What the spec's reference means now: for a deployment.
     Latest,
-    /// What it meant when it was deployed, if the service is still there: a restart changes nothing.
+    /// What it meant when it was deployed, if the service is still there and no other one is asked for: neither a
+    /// restart nor another value of a secret brings another image.
     AsItIs,
-    /// The same, also where the rest of the service is to be another: a secret changed.
-    Kept,
 }
 
 impl Core {
@@ -91,18 +90,19 @@ impl Core {
         Ok(Pinned { reference, credentials })
     }
 
-    /// Makes the service of a function have the values that its secrets have now. Nothing, when it was removed.
+    /// Makes the service of a function have the values that its secrets have now. Nothing, when it was removed or is
+    /// about to be deployed, which gives it these values too.
     ///
     /// # Errors
     /// As [`Self::apply`].
     pub(crate) async fn rotate(&self, function: &Function) -> Result<(), ProviderError> {
         let _alone = function.writing.lock().await;
-        if !self.knows(function) {
+        if !self.knows(function) || function.is_anew() {
             return Ok(());
         }
         self.available().await?;
         let wanted = function.wanted.lock().clone();
-        Box::pin(self.write_service(function, &wanted, Image::Kept)).await
+        Box::pin(self.write_service(function, &wanted, Image::AsItIs)).await
     }
 
     /// The caller is the service's only writer.
@@ -115,7 +115,7 @@ impl Core {
         let spec = &*wanted.spec;
         image_named(spec)?;
         let found = match choice {
-            Image::AsItIs | Image::Kept => self.find(function).await?,
+            Image::AsItIs => self.find(function).await?,
             Image::Latest => None,
         };
         let secrets = secret::provide(&self.docker, &self.config.secrets_dir, spec).await?;
@@ -124,16 +124,16 @@ impl Core {
             && let Some(reference) = image_of(&found)
         {
             let parts = Parts { image: reference, secrets: &secrets, network: self.network_name() };
-            let is_same = label(&found, SPEC_LABEL) == Some(&service::fingerprint(spec, &parts));
-            let was_refused = !is_same && was_rolled_back(&found, spec);
+            let unlike = unlike(&found, spec, &parts);
+            let was_refused = unlike != Unlike::Nothing && was_rolled_back(&found, spec);
             if was_refused {
                 function.trouble.rolled_back_somehow();
             }
-            if is_same || was_refused {
+            if unlike == Unlike::Nothing || was_refused {
                 self.begins(&function.name).await?;
                 return self.set_found_replicas(function, wanted.desired, Some(found)).await;
             }
-            kept = (choice == Image::Kept).then(|| reference.to_owned());
+            kept = (unlike == Unlike::Secrets).then(|| reference.to_owned());
         }
         let Pinned { reference, credentials } = match kept {
             Some(reference) => self.pin_again(spec, reference).await?,

@@ -27,7 +27,7 @@ pub(crate) const REFUSED_LABEL: &str = "bramble.rolled-back";
 /// What annotations are kept under, as the original's Swarm provider kept them.
 const ANNOTATION_PREFIX: &str = "com.openfaas.annotations.";
 /// Where a function finds its secrets.
-const SECRETS_DIR: &str = "/var/openfaas/secrets";
+pub(crate) const SECRETS_DIR: &str = "/var/openfaas/secrets";
 /// Anybody in the container may read a secret, as in the original: images run as any user.
 const SECRET_MODE: u32 = 0o444;
 /// Everybody may write to `/tmp`; without a mode it has that of the image's directory.

@@ -84,3 +84,14 @@ async fn without_a_ledger_every_function_may_have_a_service() {
     provider.remove_later(&spec("").name);
     assert!(provider.list().await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn what_is_about_to_be_deployed_gets_a_secrets_value_with_that() {
+    let (provider, _dir) = away();
+    assert!(provider.restore(vec![(spec("first"), 1)]).is_empty());
+    let function = provider.core.function(&spec("").name).unwrap();
+    let asked = provider.core.rotate(&function).await;
+    assert!(matches!(asked, Err(ProviderError::Unavailable { .. })), "Docker is asked: {asked:?}");
+    provider.want(spec("second"), 1).unwrap();
+    provider.core.rotate(&function).await.unwrap();
+}
