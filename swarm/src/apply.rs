@@ -154,7 +154,10 @@ impl Core {
                 }
                 Some(found) if label(&found, SPEC_LABEL) == Some(&fingerprint) => {
                     function.trouble.forget_rollback();
-                    if replicas(&found) == Some(wanted.desired.into()) {
+                    // What it went back to is what is wanted now. While the Swarm remembers that it went back, a
+                    // secret's next value would be taken for what was refused.
+                    let forgotten = !was_rolled_back(&found, spec);
+                    if forgotten && replicas(&found) == Some(wanted.desired.into()) {
                         return Ok(());
                     }
                     self.write_replicas(function, found, wanted.desired).await
