@@ -20,9 +20,11 @@ pub(crate) fn about(object: impl ToString) {
     let _ = OBJECT.try_with(|told| *told.lock() = object.to_string());
 }
 
-/// Whether a request is to change something. A scaler's lease is asked for every second and changes nothing.
+/// Whether a request is to change something. What a scaler elsewhere tells of itself, its lease every second and why it
+/// decided what it did, changes nothing.
 pub(super) fn is_change(method: &Method, path: &str) -> bool {
-    !method.is_safe() && !super::is_open(path) && path != "/system/scaler-lease"
+    const TELLING: [&str; 2] = ["/system/scaler-lease", "/system/scaler/explanation"];
+    !method.is_safe() && !super::is_open(path) && !TELLING.contains(&path)
 }
 
 /// Makes a change and logs it, also when its client goes away: the change may be made all the same.
@@ -67,4 +69,25 @@ impl Drop for Line<'_> {
 pub(super) fn refused_login(peer: IpAddr, path: &str) {
     let path = crate::error::excerpt(path);
     tracing::warn!(target: "audit", from = %peer.to_canonical(), path, outcome = "refused", "login");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_what_an_operator_would_miss() {
+        for (method, path, change) in [
+            (Method::PUT, "/system/functions", true),
+            (Method::POST, "/system/scaler/changes", true),
+            (Method::POST, "/system/nothing", true),
+            (Method::GET, "/system/functions", false),
+            (Method::POST, "/function/echo", false),
+            (Method::PUT, "/system/scaler-lease", false),
+            (Method::DELETE, "/system/scaler-lease", false),
+            (Method::PUT, "/system/scaler/explanation", false),
+        ] {
+            assert_eq!(is_change(&method, path), change, "{method} {path}");
+        }
+    }
 }
