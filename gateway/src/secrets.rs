@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bramble_provider::settings::TOKEN_ANNOTATION;
 use bramble_provider::{DEFAULT_NAMESPACE, FunctionSpec, ProviderError, SecretName, check_namespace};
-use tokio::sync::{OwnedRwLockWriteGuard, RwLock, RwLockReadGuard};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::error::GatewayError;
 
@@ -37,6 +37,12 @@ pub struct Turn {
     _held: OwnedRwLockWriteGuard<()>,
 }
 
+/// A deployment under way: meanwhile no secret changes.
+#[derive(Debug)]
+pub struct Unchanged {
+    _held: OwnedRwLockReadGuard<()>,
+}
+
 impl Secrets {
     /// The secrets in `dir`, which need not be there.
     pub fn new(dir: PathBuf) -> Self {
@@ -48,10 +54,15 @@ impl Secrets {
         Turn { _held: Arc::clone(&self.turn).write_owned().await }
     }
 
-    /// While this is held, no secret changes. Nothing for a function that has none.
-    pub async fn unchanged(&self, spec: &FunctionSpec) -> Option<RwLockReadGuard<'_, ()>> {
+    /// Waits until no secret changes; none does while this is held.
+    pub async fn unchanged(&self) -> Unchanged {
+        Unchanged { _held: Arc::clone(&self.turn).read_owned().await }
+    }
+
+    /// As [`Self::unchanged`], and nothing for a function that has no secrets.
+    pub async fn unchanged_for(&self, spec: &FunctionSpec) -> Option<Unchanged> {
         let has_some = !spec.secrets.is_empty() || spec.annotations.contains_key(TOKEN_ANNOTATION);
-        if has_some { Some(self.turn.read().await) } else { None }
+        if has_some { Some(self.unchanged().await) } else { None }
     }
 
     /// The names of a namespace, in order.

@@ -126,6 +126,8 @@ async fn drain(
     tracing::info!(?timeout, "draining");
     let drained = async {
         tokio::join!(connections.shutdown(), workers.drained());
+        gateway.changes.close();
+        gateway.changes.wait().await;
         gateway.functions.settle().await;
     };
     match tokio::time::timeout(timeout, drained).await {

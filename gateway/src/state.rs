@@ -5,8 +5,10 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 use bramble_host::WasmProvider;
+use bramble_provider::ProviderError;
 use bramble_swarm::{SwarmConfig, SwarmProvider};
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
 use crate::config::GatewayConfig;
@@ -52,6 +54,8 @@ pub struct Gateway {
     pub started_at: SystemTime,
     /// How many modules may be on their way in at once: each is whole in memory.
     pub(crate) uploads: Semaphore,
+    /// Changes under way that go on without whoever asked for them; see [`Self::change`].
+    pub(crate) changes: TaskTracker,
     /// Held so that no second gateway writes to the same files.
     _data_dir: DataDir,
 }
@@ -105,8 +109,24 @@ impl Gateway {
             readiness,
             started_at,
             uploads,
+            changes: TaskTracker::new(),
             _data_dir: data_dir,
         }))
+    }
+
+    /// Makes a change of several steps to its end, also when the caller is dropped: a client that hangs up leaves no
+    /// half of one.
+    ///
+    /// # Errors
+    /// What `change` says; [`ProviderError::Internal`] when it panics.
+    pub(crate) async fn change<T, E, F>(self: &Arc<Self>, change: impl FnOnce(Arc<Self>) -> F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<ProviderError> + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let done = self.changes.spawn(change(Arc::clone(self))).await;
+        done.unwrap_or_else(|panic| Err(ProviderError::internal("making a change", panic).into()))
     }
 }
 

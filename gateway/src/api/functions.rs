@@ -45,24 +45,28 @@ pub(super) async fn update(State(gateway): Shared, body: Body) -> Result<StatusC
     deploy(&gateway, body, Mode::Update).await
 }
 
-async fn deploy(gateway: &Gateway, body: Body, mode: Mode) -> Result<StatusCode, GatewayError> {
+async fn deploy(gateway: &Arc<Gateway>, body: Body, mode: Mode) -> Result<StatusCode, GatewayError> {
     let spec = FunctionSpec::try_from(body::json::<Deployment>(body).await?)?;
     let field = match spec.code {
         Code::Module(_) | Code::Image(_) => "image",
         Code::Hybrid { .. } => "annotations.bramble.module",
     };
     audit::about(&spec.name);
-    // Held to the end: what is deployed now begins with the secrets' values of now.
-    let _unchanged = gateway.secrets.unchanged(&spec).await;
-    check_token(gateway, &spec)?;
-    match gateway.functions.deploy(spec, mode).await {
-        Ok(_) => Ok(StatusCode::ACCEPTED),
-        // Not what the path names is missing, but what the document does.
-        Err(GatewayError::Provider(error @ ProviderError::UnknownModule(_))) => {
-            Err(invalid(field, error).into())
+    let unchanged = gateway.secrets.unchanged_for(&spec).await;
+    let change = async move |gateway: Arc<Gateway>| {
+        // Held to the end: what is deployed now begins with the secrets' values of now.
+        let _unchanged = unchanged;
+        check_token(&gateway, &spec)?;
+        match gateway.functions.deploy(spec, mode).await {
+            Ok(_) => Ok(StatusCode::ACCEPTED),
+            // Not what the path names is missing, but what the document does.
+            Err(GatewayError::Provider(error @ ProviderError::UnknownModule(_))) => {
+                Err(invalid(field, error).into())
+            }
+            Err(error) => Err(error),
         }
-        Err(error) => Err(error),
-    }
+    };
+    gateway.change(change).await
 }
 
 /// Uploads a module and deploys it under the path's name; the rest of an existing spec stays.
@@ -75,13 +79,14 @@ pub(super) async fn upload(
 ) -> Result<(StatusCode, Json<Module>), GatewayError> {
     let taken = modules::take(&gateway, &params, &headers, body).await?;
     audit::about(&name);
-    let current = gateway.functions.get(name.as_str());
-    let _unchanged = match &current {
-        Some(function) => gateway.secrets.unchanged(&function.spec).await,
-        None => None,
+    // What is there may be given secrets until it is this one's turn.
+    let unchanged = gateway.secrets.unchanged().await;
+    let change = async move |gateway: Arc<Gateway>| {
+        let _unchanged = unchanged;
+        gateway.functions.deploy_module(name, taken.stored.info.digest).await?;
+        Ok((StatusCode::ACCEPTED, Json(Module::from(&taken))))
     };
-    gateway.functions.deploy_module(name, taken.stored.info.digest).await?;
-    Ok((StatusCode::ACCEPTED, Json(Module::from(&taken))))
+    gateway.change(change).await
 }
 
 /// 202; 404 when it is not there.

@@ -55,15 +55,13 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<StatusCode, GatewayError> {
     let (name, namespace) = read(Some(name), body).await?;
-    gateway.namespaces.create(&name, namespace).await?;
-    Ok(StatusCode::CREATED)
+    made(&gateway, name, namespace).await
 }
 
 /// The same with the name in the body, as `faas-cli` asks.
 pub(super) async fn create_unnamed(State(gateway): Shared, body: Body) -> Result<StatusCode, GatewayError> {
     let (name, namespace) = read(None, body).await?;
-    gateway.namespaces.create(&name, namespace).await?;
-    Ok(StatusCode::CREATED)
+    made(&gateway, name, namespace).await
 }
 
 /// 202; 404 when there is none of this name.
@@ -74,8 +72,11 @@ pub(super) async fn update(
 ) -> Result<StatusCode, GatewayError> {
     let (name, namespace) = read(Some(name), body).await?;
     let exists = all(&gateway).await?.contains(&name);
-    gateway.namespaces.replace(&name, namespace, exists).await?;
-    Ok(StatusCode::ACCEPTED)
+    let change = async move |gateway: Arc<Gateway>| {
+        gateway.namespaces.replace(&name, namespace, exists).await?;
+        Ok(StatusCode::ACCEPTED)
+    };
+    gateway.change(change).await
 }
 
 /// 202; 404 when there is none, 409 while something is in it.
@@ -94,8 +95,23 @@ pub(super) async fn remove(State(gateway): Shared, Tail(name): Tail) -> Result<S
     if let Some(holds) = holds {
         return Err(GatewayError::NamespaceInUse { name, holds });
     }
-    gateway.namespaces.remove(&name).await?;
-    Ok(StatusCode::ACCEPTED)
+    let change = async move |gateway: Arc<Gateway>| {
+        gateway.namespaces.remove(&name).await?;
+        Ok(StatusCode::ACCEPTED)
+    };
+    gateway.change(change).await
+}
+
+async fn made(
+    gateway: &Arc<Gateway>,
+    name: String,
+    namespace: Namespace,
+) -> Result<StatusCode, GatewayError> {
+    let change = async move |gateway: Arc<Gateway>| {
+        gateway.namespaces.create(&name, namespace).await?;
+        Ok(StatusCode::CREATED)
+    };
+    gateway.change(change).await
 }
 
 async fn all(gateway: &Gateway) -> Result<BTreeSet<String>, ProviderError> {

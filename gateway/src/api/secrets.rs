@@ -66,12 +66,15 @@ pub(super) async fn create(
     params: Params,
     body: Body,
 ) -> Result<StatusCode, GatewayError> {
-    let (Named { namespace, name }, value) = named_value(&params, body).await?;
+    let (named, value) = named_value(&params, body).await?;
     let turn = gateway.secrets.turn().await;
-    gateway.secrets.create(&turn, &namespace, &name, value).await?;
-    // Functions may have been waiting for it: a hybrid whose containers it kept from starting.
-    tell(gateway.clone(), turn, namespace, name).await?;
-    Ok(StatusCode::CREATED)
+    let change = async move |gateway: Arc<Gateway>| {
+        gateway.secrets.create(&turn, &named.namespace, &named.name, value).await?;
+        // Functions may have been waiting for it: a hybrid whose containers it kept from starting.
+        tell(&gateway, turn, named).await?;
+        Ok(StatusCode::CREATED)
+    };
+    gateway.change(change).await
 }
 
 /// 202 when a wasm function that opens the file from now on reads the new value; containers are replaced
@@ -81,11 +84,14 @@ pub(super) async fn update(
     params: Params,
     body: Body,
 ) -> Result<StatusCode, GatewayError> {
-    let (Named { namespace, name }, value) = named_value(&params, body).await?;
+    let (named, value) = named_value(&params, body).await?;
     let turn = gateway.secrets.turn().await;
-    gateway.secrets.replace(&turn, &namespace, &name, value).await?;
-    tell(gateway.clone(), turn, namespace, name).await?;
-    Ok(StatusCode::ACCEPTED)
+    let change = async move |gateway: Arc<Gateway>| {
+        gateway.secrets.replace(&turn, &named.namespace, &named.name, value).await?;
+        tell(&gateway, turn, named).await?;
+        Ok(StatusCode::ACCEPTED)
+    };
+    gateway.change(change).await
 }
 
 /// 202; 404 when it is not there, 409 while a function needs it.
@@ -97,19 +103,22 @@ pub(super) async fn remove(
     let document: SecretDocument = body::json(body).await?;
     let Named { namespace, name } = document.named(&params)?;
     let turn = gateway.secrets.turn().await;
-    if let Some(function) = user_of(&gateway, &namespace, &name) {
-        return Err(GatewayError::SecretInUse { name, function });
-    }
-    gateway.secrets.remove(&turn, &namespace, &name).await?;
-    let containers = Arc::clone(&gateway.containers);
-    tokio::spawn(async move {
-        if let Err(error) = containers.secret_removed(&namespace, &name).await {
-            tracing::warn!(secret = %name, namespace, error = causes(&error), "the Swarm keeps a removed secret");
+    let change = async move |gateway: Arc<Gateway>| {
+        if let Some(function) = user_of(&gateway, &namespace, &name) {
+            return Err(GatewayError::SecretInUse { name, function });
         }
-        // Or a function that is deployed meanwhile with a new one of this name would lose that.
-        drop(turn);
-    });
-    Ok(StatusCode::ACCEPTED)
+        gateway.secrets.remove(&turn, &namespace, &name).await?;
+        let containers = Arc::clone(&gateway.containers);
+        tokio::spawn(async move {
+            if let Err(error) = containers.secret_removed(&namespace, &name).await {
+                tracing::warn!(secret = %name, namespace, error = causes(&error), "the Swarm keeps a removed secret");
+            }
+            // Or a function that is deployed meanwhile with a new one of this name would lose that.
+            drop(turn);
+        });
+        Ok(StatusCode::ACCEPTED)
+    };
+    gateway.change(change).await
 }
 
 /// The secret that a request is about, and the value that it is to have.
@@ -129,20 +138,13 @@ pub(super) fn check_token(gateway: &Gateway, spec: &FunctionSpec) -> Result<(), 
     Err(invalid("annotations.bramble.auth.token-secret", reason))
 }
 
-/// Tells the functions of a new value, those in wasm before this returns. Goes on when it is dropped.
-async fn tell(
-    gateway: Arc<Gateway>,
-    turn: Turn,
-    namespace: String,
-    name: SecretName,
-) -> Result<(), ProviderError> {
+/// Tells the functions of a new value, those in wasm before this returns.
+async fn tell(gateway: &Gateway, turn: Turn, named: Named) -> Result<(), ProviderError> {
+    let Named { namespace, name } = named;
     let (own, host) = ((namespace.clone(), name.clone()), Arc::clone(&gateway.wasm));
-    let shown = tokio::task::spawn_blocking(move || {
-        let shown = host.secret_changed(&own.0, &own.1);
-        drop(turn);
-        shown
-    });
-    let shown = shown.await.map_err(|panic| ProviderError::internal("showing a secret", panic))?;
+    let shown = tokio::task::spawn_blocking(move || host.secret_changed(&own.0, &own.1)).await;
+    drop(turn);
+    let shown = shown.map_err(|panic| ProviderError::internal("showing a secret", panic))?;
     let containers = Arc::clone(&gateway.containers);
     tokio::spawn(async move {
         for tries in 1.. {

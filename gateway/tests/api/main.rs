@@ -4,6 +4,7 @@
 
 mod allocations;
 mod functions;
+mod hang_ups;
 mod logs;
 mod metrics;
 mod modules;
