@@ -149,16 +149,21 @@ async fn tell(gateway: &Gateway, turn: Turn, named: Named) -> Result<(), Provide
     tokio::spawn(async move {
         for tries in 1.. {
             let Err(error) = containers.secret_changed(&namespace, &name).await else { return };
-            // Where Docker is away, the services are mended when it is back.
-            if tries == MAX_TRIES || matches!(error, ProviderError::Unavailable { .. }) {
+            if tries == MAX_TRIES || !is_to_be_tried_again(&error, containers.info().available) {
                 let error = causes(&error);
-                tracing::warn!(secret = %name, namespace, error, "containers get a secret's value later");
+                tracing::warn!(secret = %name, namespace, error, "not all containers have a secret's value");
                 return;
             }
             tokio::time::sleep(RETRY_AFTER).await;
         }
     });
     shown
+}
+
+/// Whether the containers of a changed secret may get its value by another try: services that others change, and
+/// a daemon that was slow. What is refused stays so, and where Docker is away, the services are mended when it is back.
+fn is_to_be_tried_again(error: &ProviderError, docker_is_there: bool) -> bool {
+    docker_is_there && matches!(error, ProviderError::Unavailable { .. })
 }
 
 fn user_of(gateway: &Gateway, namespace: &str, name: &SecretName) -> Option<FunctionName> {
@@ -203,4 +208,22 @@ pub(super) fn namespace(first: Option<&str>, second: Option<&str>) -> Result<Str
     let namespace = said.unwrap_or(DEFAULT_NAMESPACE);
     check_namespace(namespace).map_err(|error| invalid("namespace", error))?;
     Ok(namespace.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_go_well_the_next_time_is_tried_again() {
+        let busy = ProviderError::Unavailable {
+            provider: "Docker Swarm",
+            reason: "the service is being changed by others".to_owned(),
+            retry_after: RETRY_AFTER,
+        };
+        let refused = ProviderError::InvalidSpec { field: "secrets".to_owned(), reason: "taken".to_owned() };
+        assert!(is_to_be_tried_again(&busy, true));
+        assert!(!is_to_be_tried_again(&busy, false), "it is mended when Docker is back");
+        assert!(!is_to_be_tried_again(&refused, true));
+    }
 }
