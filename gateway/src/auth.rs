@@ -1,6 +1,7 @@
 //! Who may use the API: basic auth from secret files, and a function's own token.
 //!
-//! In: credentials, what is open without them, the limit on failed logins, the audit log. Out: HTTP
+//! In: credentials, what is open without them, the limit on failed logins, what pages of other sites may have a
+//! browser send, the audit log. Out: HTTP
 //! forms of a refusal (`error`), TLS (`serve`).
 //! The properties that must hold: what is not named as open needs credentials; a comparison takes as long
 //! whatever is compared; no credential is ever logged.
@@ -9,6 +10,7 @@ mod attempts;
 pub(crate) mod audit;
 mod credentials;
 pub(crate) mod guard;
+mod site;
 pub(crate) mod token;
 
 use std::net::{IpAddr, SocketAddr};
@@ -85,6 +87,11 @@ impl Auth {
             (false, _) => None,
         };
         Ok(Self { credentials, attempts: Attempts::default() })
+    }
+
+    /// Whether somebody has to show credentials.
+    pub(crate) fn asks(&self) -> bool {
+        self.credentials.is_some()
     }
 
     /// Who asks for `path`: `None` for nobody in particular.

@@ -88,6 +88,23 @@ pub enum GatewayError {
         /// When it may try again.
         retry_after: Duration,
     },
+    /// A page of another site asks for a change (403).
+    #[error(
+        "a page of {origin} may change nothing at {host:?}: name its site with --cors-origin if it is to; a proxy in \
+         front of the gateway has to pass the Host header on"
+    )]
+    ForeignOrigin {
+        /// The page's site.
+        origin: String,
+        /// What the gateway was called.
+        host: String,
+    },
+    /// A gateway of this machine alone is called by a name that another site may have given it (403).
+    #[error(
+        "{0:?} is no name of a gateway that only this machine reaches: call it 127.0.0.1 or localhost, or name the site \
+         by which it is known, such as http://gateway.example, with --cors-origin"
+    )]
+    ForeignHost(String),
     /// The function asks for a token that was not shown (401).
     #[error("function {0} asks for its token: Authorization: Bearer TOKEN")]
     TokenRequired(FunctionName),
@@ -238,6 +255,8 @@ fn gateway_answer(error: &GatewayError) -> Answer {
             retry_after: Some(*retry_after),
             ..answer(StatusCode::TOO_MANY_REQUESTS, "too_many_logins")
         },
+        E::ForeignOrigin { .. } => answer(StatusCode::FORBIDDEN, "foreign_origin"),
+        E::ForeignHost(_) => answer(StatusCode::FORBIDDEN, "foreign_host"),
         E::TokenRequired(_) => answer(StatusCode::UNAUTHORIZED, "token_required"),
         E::SecretExists(_) => answer(StatusCode::CONFLICT, "secret_exists"),
         E::UnknownSecret(_) => answer(StatusCode::NOT_FOUND, "unknown_secret"),

@@ -2,7 +2,7 @@
 
 pub(crate) mod connection;
 mod connections;
-mod cors;
+pub(crate) mod cors;
 pub(crate) mod lingering;
 mod tls;
 

@@ -7,6 +7,7 @@ use std::process::Output;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::support::answer::Answer;
 use crate::support::{Gateway, Start, guest, wait};
 
 /// `admin:the right one`, and others, as basic auth has them.
@@ -249,4 +250,45 @@ fn pages_of_named_sites_may_read_answers_and_no_others() {
     off.deploy("echo", &guest::cat());
     let asked = off.request("POST", "/function/echo").header("origin", "https://a.example");
     assert_eq!(off.send(asked, b"").expect(200).header("access-control-allow-origin"), "");
+}
+
+/// What a browser sends for a page that needs nobody's leave to: no preflight comes before.
+fn by_a_page(gateway: &Gateway, (method, path): (&str, &str), (host, origin): (&str, &str)) -> Answer {
+    let document = json!({"name": "planted", "value": "x"}).to_string();
+    let mut wire = gateway.wire();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {host}\r\norigin: {origin}\r\ncontent-type: text/plain\r\n\
+         content-length: {}\r\n\r\n{document}",
+        document.len()
+    );
+    wire.write(head.as_bytes()).unwrap();
+    wire.answer()
+}
+
+#[test]
+fn pages_of_other_sites_change_nothing_and_their_names_are_not_the_gateways() {
+    let gateway = Start::new().flag("--cors-origin", "https://a.example").start();
+    gateway.deploy("echo", &guest::cat());
+    let own = gateway.address.to_string();
+    let (plant, list) = (("POST", "/system/secrets"), ("GET", "/system/secrets"));
+    by_a_page(&gateway, plant, (&own, "https://evil.example")).refused(
+        403,
+        "foreign_origin",
+        "--cors-origin",
+    );
+    by_a_page(&gateway, plant, (&own, "null")).refused(403, "foreign_origin", &own);
+    let (site, name) = ("http://evil.example:8080", "evil.example:8080");
+    by_a_page(&gateway, plant, (name, site)).refused(403, "foreign_host", "127.0.0.1 or localhost");
+    by_a_page(&gateway, list, (name, site)).refused(403, "foreign_host", name);
+    by_a_page(&gateway, list, (&own, "https://a.example")).says(200, "[]");
+    by_a_page(&gateway, ("POST", "/function/echo"), (name, site)).expect(200);
+    by_a_page(&gateway, plant, (&own, &format!("http://{own}"))).expect(201);
+    by_a_page(&gateway, ("PUT", "/system/secrets"), (&own, "https://a.example")).expect(202);
+    by_a_page(&gateway, ("PUT", "/system/secrets"), ("a.example", "https://a.example")).expect(202);
+    let refused = |line: &&str| line.contains(" audit: ") && line.contains("status=403");
+    wait::until("it is logged", || gateway.log().lines().filter(refused).count() == 3);
+    // Whoever serves others is called by names that nobody here knows.
+    let anywhere = Start::new().flag("--listen", "0.0.0.0:0").flag("--no-auth", "true").start();
+    by_a_page(&anywhere, list, ("raspberrypi.local:8080", "http://raspberrypi.local:8080")).says(200, "[]");
+    by_a_page(&anywhere, plant, ("raspberrypi.local:8080", site)).refused(403, "foreign_origin", "");
 }

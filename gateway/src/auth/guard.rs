@@ -1,4 +1,4 @@
-//! The layer around the API: credentials before, the audit log after.
+//! The layer around the API: credentials and whose page it is before, the audit log after.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::audit;
+use super::site::Sites;
 use crate::error::excerpt;
 use crate::state::Gateway;
 
@@ -22,9 +23,16 @@ pub(crate) async fn guard(State(gateway): State<Arc<Gateway>>, request: Request,
         Ok(who) => who.unwrap_or("anonymous"),
         Err(refusal) => return refusal.into_response(),
     };
-    if !audit::is_change(request.method(), request.uri().path()) {
-        return next.run(request).await;
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let refused = Sites::of(&gateway).check(&method, &path, request.headers()).err();
+    let answer = async {
+        match refused {
+            Some(refusal) => refusal.into_response(),
+            None => next.run(request).await,
+        }
+    };
+    if !audit::is_change(&method, &path) {
+        return answer.await;
     }
-    let what = (request.method().clone(), excerpt(request.uri().path()));
-    audit::logged(who, peer, what, next.run(request), Response::status).await
+    audit::logged(who, peer, (method, excerpt(&path)), answer, Response::status).await
 }

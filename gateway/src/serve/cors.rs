@@ -13,7 +13,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
 /// Everybody's pages.
-pub(super) const ANY: &str = "*";
+pub(crate) const ANY: &str = "*";
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS");
 const EXPOSED: HeaderValue =

@@ -40,7 +40,7 @@ async fn a_client_that_sends_too_much_reads_why_it_was_refused() {
     let address = serve(&server).await;
     let head = |length: usize| {
         format!(
-            "PUT /system/modules HTTP/1.1\r\nhost: x\r\ncontent-type: application/wasm\r\ncontent-length: {length}\r\n\
+            "PUT /system/modules HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/wasm\r\ncontent-length: {length}\r\n\
              connection: close\r\n\r\n"
         )
     };

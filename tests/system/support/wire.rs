@@ -44,7 +44,7 @@ impl Wire {
 
     /// Sends a request's head: a line such as `POST /function/echo`, and headers.
     pub(crate) fn head(&mut self, line: &str, headers: &[&str]) -> &mut Self {
-        let mut head = format!("{line} HTTP/1.1\r\nhost: test\r\n");
+        let mut head = format!("{line} HTTP/1.1\r\nhost: localhost\r\n");
         for header in headers {
             head.push_str(header);
             head.push_str("\r\n");
