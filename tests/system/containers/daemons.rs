@@ -76,20 +76,26 @@ fn a_socket_without_permission_names_the_group() {
     away(&gateway, "group `docker`");
 }
 
-/// A socket that passes everything on, but for the answer to the first creation of a service. That is told.
-fn losing_an_answer(docker: &Docker, socket: &Path) -> Receiver<String> {
+/// A socket that passes everything on, but for the answer to the `nth` request of those with this in their head.
+/// That is told.
+pub(super) fn losing_an_answer(
+    docker: &Docker,
+    socket: &Path,
+    (nth, what): (usize, &'static str),
+) -> Receiver<String> {
     let (tell, told) = channel();
     let (listener, real) = (UnixListener::bind(socket).unwrap(), docker.host().to_owned());
     // Ends with the process of the test.
     thread::spawn(move || {
-        let mut lost = false;
+        let mut seen = 0;
         for client in listener.incoming().map_while(Result::ok) {
             let server = UnixStream::connect(real.trim_start_matches("unix://")).unwrap();
             let mut head = [0; 128];
             let length = { &client }.read(&mut head).unwrap();
             { &server }.write_all(&head[..length]).unwrap();
-            let lose = !lost && String::from_utf8_lossy(&head).contains("/services/create");
-            lost |= lose;
+            let counts = String::from_utf8_lossy(&head).contains(what);
+            seen += usize::from(counts);
+            let lose = counts && seen == nth;
             let (client_in, server_out) = (client.try_clone().unwrap(), server.try_clone().unwrap());
             thread::spawn(move || pass(client_in, server_out));
             let tell = tell.clone();
@@ -118,7 +124,7 @@ fn a_deployment_whose_answer_is_lost_leaves_no_service() {
     let name = docker.name("daemon-lost");
     let home = tempfile::tempdir().unwrap();
     let socket = home.path().join("docker.sock");
-    let lost = losing_an_answer(&docker, &socket);
+    let lost = losing_an_answer(&docker, &socket, (1, "/services/create"));
     let gateway = Start::new().flag("--docker-host", &format!("unix://{}", socket.display())).start();
     gateway.connected();
     gateway.create(&name, CONFORM, json!({})).refused(503, "unavailable", "Docker");
