@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use bramble_provider::FunctionName;
 
 use crate::error::CliError;
-use crate::stack::{BUILD_FOLDER, Build, Function, Makes, Stack};
+use crate::stack::{Build, Function, Makes, Stack};
 use crate::templates::{read_folder, sync};
 
 /// The exit code by which a build script says that a tool is missing (`EX_UNAVAILABLE`).
@@ -30,6 +30,8 @@ pub(crate) struct Job {
     name: FunctionName,
     build: Build,
     folder: PathBuf,
+    /// The folder of all builds of the stack, which no source is taken from.
+    builds: PathBuf,
     sources: Vec<PathBuf>,
     docker: Vec<String>,
 }
@@ -55,10 +57,11 @@ impl Job {
         build: Build,
         options: Options,
     ) -> Result<Self, CliError> {
-        let folder = stack.directory.join(BUILD_FOLDER).join(name.name());
+        let builds = stack.build_folder();
+        let folder = builds.join(name.name());
         let docker = docker_words(name, function, &build, options, stack)?;
         let sources = stack.copy.iter().map(|folder| stack.path(folder)).collect();
-        Ok(Self { name: name.clone(), build, folder, sources, docker })
+        Ok(Self { name: name.clone(), build, folder, builds, sources, docker })
     }
 
     /// The function.
@@ -105,9 +108,10 @@ impl Job {
         let mut files = self.build.template.build_files()?;
         for source in &self.sources {
             let name = source.file_name().map(PathBuf::from).unwrap_or_default();
-            files.extend(read_folder(source)?.into_iter().map(|file| file.onto(&below.join(&name))));
+            let source = read_folder(source, Some(&self.builds))?;
+            files.extend(source.into_iter().map(|file| file.onto(&below.join(&name))));
         }
-        files.extend(read_folder(handler)?.into_iter().map(|file| file.onto(&below)));
+        files.extend(read_folder(handler, Some(&self.builds))?.into_iter().map(|file| file.onto(&below)));
         std::fs::create_dir_all(&self.folder)
             .with_context(|| format!("creating {}", self.folder.display()))?;
         sync(&files, &self.folder)
@@ -122,6 +126,9 @@ impl Job {
         // One stream, so that its lines are told in their order.
         shell.args(["-c", "exec sh \"$0\" 2>&1", script]);
         shell.env("BRAMBLE_OUTPUT", &made).env("BRAMBLE_FUNCTION", self.name.name());
+        // Where packages are that were installed beside the source, which are not copied.
+        let handler = std::path::absolute(&self.build.handler).context("finding the handler")?;
+        shell.env("BRAMBLE_HANDLER", handler);
         self.command(shell, "sh", say)?;
         let wasm = std::fs::read(&made)
             .map_err(|error| self.failed(&format!("it made no {}: {error}", made.display())))?;

@@ -21,7 +21,7 @@ use bramble_provider::FunctionName;
 use crate::commands::Context;
 use crate::error::CliError;
 pub(crate) use document::{Function, TemplateSource};
-pub(crate) use plan::{BUILD_FOLDER, Build, Code, Makes};
+pub(crate) use plan::{Build, Code, Makes};
 pub(crate) use select::StackFlags;
 
 /// A stack file that was read.

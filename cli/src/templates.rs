@@ -13,7 +13,7 @@ use include_dir::{Dir, include_dir};
 use serde::Deserialize;
 
 use crate::error::CliError;
-pub(crate) use files::{File, list_folder, place, read_folder, sync};
+pub(crate) use files::{File, is_executable, list_folder, place, read_folder, sync};
 pub(crate) use pull::{ADDRESS_VARIABLE, pull};
 
 static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");
@@ -210,7 +210,7 @@ impl Template {
     /// When its folder cannot be read.
     pub(crate) fn all_files(&self) -> Result<Vec<File>> {
         if let Some(folder) = &self.folder {
-            return read_folder(folder).with_context(|| format!("reading the template {}", self.name));
+            return read_folder(folder, None).with_context(|| format!("reading the template {}", self.name));
         }
         let mut files = Vec::new();
         if let Some(dir) = EMBEDDED.get_dir(&self.name) {

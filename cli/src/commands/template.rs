@@ -15,7 +15,8 @@ use crate::templates::{ADDRESS_VARIABLE, FOLDER, Templates, place, pull};
 A template is a folder ./template/NAME: `template.yml`, a folder `function` with what a new function begins
 as, and beside it either a Dockerfile or, when template.yml has a `build`, that script. The script is run by
 sh in a folder with the function's source in ./function, and writes a WASI program to $BRAMBLE_OUTPUT; exit
-code 69 says that a tool is missing. A pulled template's script runs on this machine: read it first.
+code 69 says that a tool is missing. $BRAMBLE_HANDLER is where the source was copied from, without `target`,
+`node_modules` and `.git`. A pulled template's script runs on this machine: read it first.
 
 Examples:
   bramble template list

@@ -57,9 +57,14 @@ pub(crate) struct Plan {
 }
 
 /// Where a stack's functions are built, beside the stack file.
-pub(crate) const BUILD_FOLDER: &str = "build";
+const BUILD_FOLDER: &str = "build";
 
 impl Stack {
+    /// The folder that its functions are built in; nobody's source, also of a handler that holds it.
+    pub(crate) fn build_folder(&self) -> PathBuf {
+        self.directory.join(BUILD_FOLDER)
+    }
+
     /// What is to be done for one of its functions.
     ///
     /// # Errors
@@ -129,7 +134,7 @@ impl Stack {
     }
 
     fn built_module(&self, name: &FunctionName) -> PathBuf {
-        self.directory.join(BUILD_FOLDER).join(format!("{}.wasm", name.name()))
+        self.build_folder().join(format!("{}.wasm", name.name()))
     }
 
     fn no_template(&self, name: &FunctionName, function: &Function) -> CliError {

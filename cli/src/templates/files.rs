@@ -55,25 +55,36 @@ impl File {
     }
 }
 
-/// Reads a folder with all below it, but for what builds make.
+/// Reads a folder with all below it, but for what builds make and what is in the folder `without`.
 ///
 /// # Errors
 /// When something cannot be read, or is too much to be a function's source.
-pub(crate) fn read_folder(folder: &Path) -> Result<Vec<File>> {
+pub(crate) fn read_folder(folder: &Path, without: Option<&Path>) -> Result<Vec<File>> {
     let read = |(path, metadata): (PathBuf, fs::Metadata)| {
         let full = folder.join(&path);
         let content = fs::read(&full).with_context(|| format!("reading {}", full.display()))?;
-        let executable = metadata.permissions().mode() & 0o111 != 0;
-        Ok(File { path, content: content.into(), executable })
+        Ok(File { path, content: content.into(), executable: is_executable(&metadata) })
     };
-    list_folder(folder)?.into_iter().map(read).collect()
+    list_folder(folder, without)?.into_iter().map(read).collect()
+}
+
+/// Whether a file can be run by somebody.
+pub(crate) fn is_executable(metadata: &fs::Metadata) -> bool {
+    metadata.permissions().mode() & 0o111 != 0
 }
 
 /// The files that [`read_folder`] reads, in order, with what the file system knows of them.
 ///
 /// # Errors
 /// As [`read_folder`].
-pub(crate) fn list_folder(folder: &Path) -> Result<Vec<(PathBuf, fs::Metadata)>> {
+pub(crate) fn list_folder(folder: &Path, without: Option<&Path>) -> Result<Vec<(PathBuf, fs::Metadata)>> {
+    // One that is not there holds nothing.
+    let without = without.and_then(|without| without.canonicalize().ok());
+    let is_left_out = |folder: &Path| {
+        // Most names differ already, which spares asking the file system.
+        let alike = without.as_ref().filter(|without| without.file_name() == folder.file_name());
+        alike.is_some_and(|without| folder.canonicalize().is_ok_and(|folder| folder == *without))
+    };
     let (mut files, mut folders) = (Vec::new(), vec![PathBuf::new()]);
     while let Some(below) = folders.pop() {
         let current = folder.join(&below);
@@ -84,7 +95,7 @@ pub(crate) fn list_folder(folder: &Path) -> Result<Vec<(PathBuf, fs::Metadata)>>
             let (path, full) = (below.join(&name), entry.path());
             let kind = entry.file_type().with_context(|| format!("reading {}", full.display()))?;
             if kind.is_dir() {
-                if !SKIPPED.iter().any(|skipped| name == *skipped) {
+                if !SKIPPED.iter().any(|skipped| name == *skipped) && !is_left_out(&full) {
                     folders.push(path);
                 }
                 continue;
@@ -108,21 +119,25 @@ pub(crate) fn list_folder(folder: &Path) -> Result<Vec<(PathBuf, fs::Metadata)>>
     Ok(files)
 }
 
-/// Writes files into a folder. One that is the same is not touched, so that compilers see no change.
+/// Writes files into a folder. The content of one that is the same is not touched, so that compilers see no
+/// change.
 ///
 /// # Errors
 /// When something cannot be written.
 pub(crate) fn place(files: &[File], folder: &Path) -> Result<()> {
     for file in files {
         let path = folder.join(&file.path);
-        if fs::read(&path).is_ok_and(|there| there == *file.content) {
-            continue;
-        }
+        let is_the_same = fs::read(&path).is_ok_and(|there| there == *file.content);
         let write = || {
-            if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent)?;
+            if is_the_same && is_executable(&fs::metadata(&path)?) == file.executable {
+                return Ok(());
             }
-            fs::write(&path, &file.content)?;
+            if !is_the_same {
+                if let Some(parent) = path.parent() {
+                    fs::create_dir_all(parent)?;
+                }
+                fs::write(&path, &file.content)?;
+            }
             let mode = if file.executable { 0o755 } else { 0o644 };
             fs::set_permissions(&path, fs::Permissions::from_mode(mode))
         };
@@ -162,10 +177,10 @@ mod tests {
         for file in ["a/kept", "a/gone", "a/target/made"] {
             fs::write(source.join(file), file).unwrap();
         }
-        sync(&read_folder(&source).unwrap(), &build).unwrap();
+        sync(&read_folder(&source, None).unwrap(), &build).unwrap();
         fs::write(build.join("made-by-the-build"), "").unwrap();
         fs::remove_file(source.join("a/gone")).unwrap();
-        sync(&read_folder(&source).unwrap(), &build).unwrap();
+        sync(&read_folder(&source, None).unwrap(), &build).unwrap();
         let exists = |file: &str| build.join(file).exists();
         assert!(exists("a/kept") && exists("made-by-the-build"));
         assert!(!exists("a/gone") && !exists("a/target/made"));
@@ -181,5 +196,34 @@ mod tests {
         place(&file, directory.path()).unwrap();
         let again = fs::metadata(directory.path().join("x.sh")).unwrap();
         assert_eq!(metadata.modified().unwrap(), again.modified().unwrap());
+    }
+
+    #[test]
+    fn who_may_run_a_file_follows_its_source() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run");
+        for executable in [false, true, false] {
+            let file = File { path: "run".into(), content: (&b"same"[..]).into(), executable };
+            place(&[file], directory.path()).unwrap();
+            assert_eq!(is_executable(&fs::metadata(&path).unwrap()), executable);
+        }
+    }
+
+    #[test]
+    fn one_folder_is_left_out_wherever_the_walk_begins() {
+        let directory = tempfile::tempdir().unwrap();
+        for file in ["stack/build/a", "stack/fn/build/kept", "stack/main"] {
+            let path = directory.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let build = directory.path().join("stack/build");
+        let names = |folder: &str| -> Vec<_> {
+            let files = list_folder(&directory.path().join(folder), Some(&build)).unwrap();
+            files.into_iter().map(|(path, _)| path.display().to_string()).collect()
+        };
+        assert_eq!(names("stack/."), ["fn/build/kept", "main"]);
+        assert_eq!(names(""), ["stack/fn/build/kept", "stack/main"]);
+        assert_eq!(names("stack/fn"), ["build/kept"]);
     }
 }

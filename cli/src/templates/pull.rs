@@ -42,11 +42,17 @@ pub(crate) fn pull(
                 .hint("--overwrite replaces it")
                 .into());
         }
+        // Before anything is removed: it may not be readable, or too much.
+        let files = read_folder(&folder, None)?;
         // Files that a new version does not have any more would be part of every build.
         if target.exists() {
+            if folder.canonicalize().ok() == target.canonicalize().ok() {
+                let message = format!("{address} is where the templates are: {}", target.display());
+                return Err(CliError::usage(message).hint("name the folder that has others").into());
+            }
             std::fs::remove_dir_all(&target).with_context(|| format!("removing {}", target.display()))?;
         }
-        place(&read_folder(&folder)?, &target)?;
+        place(&files, &target)?;
         pulled.push(name.to_owned());
     }
     if pulled.is_empty() {
@@ -93,5 +99,43 @@ impl Clone {
 impl Drop for Clone {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_are_not_replaced_by_themselves() {
+        let directory = tempfile::tempdir().unwrap();
+        let mine = directory.path().join("template/mine");
+        std::fs::create_dir_all(&mine).unwrap();
+        std::fs::write(mine.join(MANIFEST), "language: mine\n").unwrap();
+        std::os::unix::fs::symlink(directory.path(), directory.path().join("link")).unwrap();
+        for address in [".", "./link"] {
+            let error = pull(address, directory.path(), None, true).unwrap_err();
+            assert!(error.to_string().contains("where the templates are"), "{error}");
+            assert!(mine.join(MANIFEST).exists(), "{address}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_replaces_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        for (folder, file) in [("template/a", "mine"), ("new/template/a", "theirs")] {
+            let folder = directory.path().join(folder);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(MANIFEST), "language: a\n").unwrap();
+            std::fs::write(folder.join(file), "").unwrap();
+        }
+        let lost = directory.path().join("new/template/a/lost");
+        std::os::unix::fs::symlink("nowhere", &lost).unwrap();
+        assert!(pull("new", directory.path(), None, true).is_err());
+        assert!(directory.path().join("template/a/mine").exists());
+        std::fs::remove_file(lost).unwrap();
+        pull("new", directory.path(), None, true).unwrap();
+        assert!(directory.path().join("template/a/theirs").exists());
+        assert!(!directory.path().join("template/a/mine").exists());
     }
 }

@@ -4,7 +4,7 @@ set -eu
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/bramble/npm
 modules=
-for folder in "${BRAMBLE_NODE_MODULES:-}" function/node_modules "$cache/node_modules"; do
+for folder in "${BRAMBLE_NODE_MODULES:-}" "${BRAMBLE_HANDLER:-function}/node_modules" "$cache/node_modules"; do
     if [ -n "$folder" ] && [ -d "$folder/componentize-qjs" ]; then
         modules=$(cd "$folder" && pwd)
         break

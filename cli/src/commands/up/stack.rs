@@ -14,8 +14,8 @@ use super::super::push::push_images;
 use super::super::{Context, is_unreachable};
 use super::{Up, credentials, detach};
 use crate::config::resolve;
-use crate::stack::Stack;
-use crate::templates::list_folder;
+use crate::stack::{Makes, Stack};
+use crate::templates::{is_executable, list_folder};
 use bramble_provider::HttpUrl;
 
 /// Time between two looks at the source with --watch.
@@ -112,20 +112,29 @@ fn report(done: Result<()>, context: &Context) {
     }
 }
 
-/// What the source looks like: when each file was written, and how long it is.
-fn look(stack: &Stack, up: &Up) -> BTreeMap<PathBuf, (Option<SystemTime>, u64)> {
-    let stamp = |metadata: &Metadata| (metadata.modified().ok(), metadata.len());
-    let mut seen = BTreeMap::new();
+/// When a file was written, how long it is, and whether it can be run.
+type Stamp = (Option<SystemTime>, u64, bool);
+
+/// What the source looks like, without what builds make of it.
+fn look(stack: &Stack, up: &Up) -> BTreeMap<PathBuf, Stamp> {
+    let stamp = |metadata: &Metadata| (metadata.modified().ok(), metadata.len(), is_executable(metadata));
+    let (mut seen, builds) = (BTreeMap::new(), stack.build_folder());
     let environments = stack.functions.values().flat_map(|function| &function.environment_file);
     for file in up.stack.file().into_iter().chain(environments.map(|file| stack.path(file))) {
-        let stamp = std::fs::metadata(&file).map_or((None, 0), |metadata| stamp(&metadata));
+        let stamp = std::fs::metadata(&file).map_or((None, 0, false), |metadata| stamp(&metadata));
         seen.insert(file, stamp);
     }
     for handler in stack.functions.values().filter_map(|function| function.handler.as_ref()) {
         let handler = stack.path(handler);
         // A folder that is being changed may not be readable for a moment: the next look sees it.
-        for (file, metadata) in list_folder(&handler).unwrap_or_default() {
+        for (file, metadata) in list_folder(&handler, Some(&builds)).unwrap_or_default() {
             seen.insert(handler.join(file), stamp(&metadata));
+        }
+    }
+    for (name, function) in &stack.functions {
+        let build = stack.plan(name, function).ok().and_then(|plan| plan.build);
+        if let Some(Makes::Module(made)) = build.map(|build| build.makes) {
+            seen.remove(&made);
         }
     }
     seen
