@@ -18,7 +18,6 @@ mod scaler;
 mod secrets;
 mod system;
 mod wire;
-mod words;
 
 use std::sync::Arc;
 

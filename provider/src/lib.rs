@@ -19,6 +19,7 @@ pub mod settings;
 pub mod spec;
 pub mod status;
 pub mod url;
+pub mod words;
 
 pub use body::{Body, BodyError};
 pub use digest::Digest;

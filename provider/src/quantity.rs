@@ -105,6 +105,11 @@ pub fn format_bytes(bytes: u64) -> String {
     }
 }
 
+/// Writes a number of CPUs the way [`parse_cpu_millis`] reads it, in thousandths of one.
+pub fn format_cpu_millis(millis: u32) -> String {
+    format!("{millis}m")
+}
+
 fn refused(kind: &'static str, text: &str, examples: &'static str) -> InvalidQuantity {
     InvalidQuantity { kind, text: crate::name::shortened(text), examples }
 }
@@ -197,6 +202,11 @@ mod tests {
         #[test]
         fn written_bytes_read_back(bytes in 0u64..1 << 50) {
             prop_assert_eq!(parse_bytes(&format_bytes(bytes)), Ok(bytes));
+        }
+
+        #[test]
+        fn written_cpus_read_back(millis in 0u32..1_000_000_000) {
+            prop_assert_eq!(parse_cpu_millis(&format_cpu_millis(millis)), Ok(millis));
         }
 
         #[test]

@@ -42,6 +42,8 @@ pub(crate) struct FunctionStatus {
     /// What a replica is promised.
     #[serde(deserialize_with = "or_default")]
     pub(crate) requests: BTreeMap<String, Value>,
+    /// Whether a container's root file system is read-only.
+    pub(crate) read_only_root_filesystem: bool,
     /// Replicas asked for.
     pub(crate) replicas: u64,
     /// Replicas able to take an invocation.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use bramble_provider::FunctionName;
+use bramble_provider::quantity::{format_bytes, format_cpu_millis, parse_bytes, parse_cpu_millis};
+use bramble_provider::{FunctionName, words};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -17,8 +18,8 @@ use crate::stack::{Stack, StackFlags};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit code 0 says that nothing differs, 1 that something does. What the gateway adds to a function by
-itself (labels and annotations that the file does not name) is no difference. A module is compared by the
-digest of its file, so build first.
+itself (labels and annotations that the file does not name) is no difference, nor is the same amount or command
+in other words, such as 1 and 1000m. A module is compared by the digest of its file, so build first.
 
 Examples:
   bramble diff -f stack.yml
@@ -99,8 +100,10 @@ fn differences(wanted: &Deployment, deployed: Option<&FunctionStatus>) -> Vec<Di
         }
     };
     compare("image", deployed.image.clone().into(), wanted.image.clone().into());
-    let process = wanted.env_process.clone().unwrap_or_default();
-    compare("fprocess", deployed.env_process.clone().into(), process.into());
+    let process = wanted.env_process.as_deref().unwrap_or_default();
+    compare("fprocess", command(&deployed.env_process), command(process));
+    let read_only = (deployed.read_only_root_filesystem, wanted.read_only_root_filesystem);
+    compare("readonly_root_filesystem", read_only.0.into(), read_only.1.into());
     let sorted = |list: &[String]| {
         let mut list = list.to_vec();
         list.sort();
@@ -119,12 +122,29 @@ fn differences(wanted: &Deployment, deployed: Option<&FunctionStatus>) -> Vec<Di
     maps("environment", &values(&deployed.env_vars), values(&wanted.env_vars), true);
     maps("labels", &values(&deployed.labels), values(&wanted.labels), false);
     maps("annotations", &values(&deployed.annotations), values(&wanted.annotations), false);
-    let resources = |of: &BTreeMap<&'static str, String>| {
-        of.iter().map(|(key, value)| ((*key).to_owned(), Value::from(value.as_str()))).collect()
-    };
-    maps("limits", &deployed.limits, resources(&wanted.limits), false);
-    maps("requests", &deployed.requests, resources(&wanted.requests), false);
+    for (field, deployed, wanted) in
+        [("limits", &deployed.limits, &wanted.limits), ("requests", &deployed.requests, &wanted.requests)]
+    {
+        let there = deployed.iter().map(|(key, value)| (key.clone(), amount(key, value)));
+        let file = wanted.iter().map(|(key, text)| ((*key).to_owned(), amount(key, &text.as_str().into())));
+        maps(field, &there.collect(), file.collect(), true);
+    }
     found
+}
+
+/// A command as the gateway writes it; what it would refuse stays as it is.
+fn command(text: &str) -> Value {
+    words::split(text).map_or_else(|_| text.to_owned(), |split| words::join(&split)).into()
+}
+
+/// An amount as the gateway writes it; what it would refuse stays as it is.
+fn amount(key: &str, value: &Value) -> Value {
+    let Some(text) = value.as_str() else { return value.clone() };
+    let written = match key {
+        "cpu" => parse_cpu_millis(text).map(format_cpu_millis),
+        _ => parse_bytes(text).map(format_bytes),
+    };
+    written.map_or_else(|_| value.clone(), Value::from)
 }
 
 fn values(of: &BTreeMap<String, String>) -> BTreeMap<String, Value> {
@@ -159,5 +179,31 @@ mod tests {
         let fields: Vec<_> = found.iter().map(|found| found.field.as_str()).collect();
         assert_eq!(fields, ["image", "environment.A", "environment.C"]);
         assert_eq!(differences(&wanted, None).len(), 1);
+    }
+
+    #[test]
+    fn the_same_in_other_words_is_no_difference_and_what_is_gone_is_one() {
+        let mut wanted = Deployment::new(&FunctionName::parse("a").unwrap(), "i:1");
+        wanted.env_process = Some("sh  -c 'a b'".to_owned());
+        wanted.limits = BTreeMap::from([("cpu", "1".to_owned()), ("memory", "40M".to_owned())]);
+        wanted.requests = BTreeMap::from([("cpu", "0.5".to_owned())]);
+        let amounts = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(key, amount)| ((*key).to_owned(), json!(amount))).collect::<BTreeMap<_, _>>()
+        };
+        let mut deployed = FunctionStatus {
+            image: "i:1".into(),
+            env_process: "sh -c \"a b\"".into(),
+            limits: amounts(&[("cpu", "1000m"), ("memory", "40000000")]),
+            requests: amounts(&[("cpu", "500m")]),
+            ..FunctionStatus::default()
+        };
+        assert_eq!(differences(&wanted, Some(&deployed)), []);
+        deployed.requests = amounts(&[("cpu", "250m"), ("memory", "1Mi")]);
+        deployed.read_only_root_filesystem = true;
+        let found = differences(&wanted, Some(&deployed));
+        let fields: Vec<_> = found.iter().map(|found| found.field.as_str()).collect();
+        assert_eq!(fields, ["readonly_root_filesystem", "requests.cpu", "requests.memory"]);
+        wanted.env_process = Some("sh -c 'a".to_owned());
+        assert_eq!(differences(&wanted, Some(&deployed))[0].field, "fprocess");
     }
 }

@@ -65,6 +65,7 @@ fn compose(deployments: &[Deployment]) -> Value {
     let service = |deployment: &Deployment| {
         let mut environment = deployment.env_vars.clone();
         environment.extend(deployment.env_process.clone().map(|words| ("fprocess".to_owned(), words)));
+        let constraints: Vec<_> = deployment.constraints.iter().map(|text| literal(text)).collect();
         let mounted: Vec<Value> = deployment
             .secrets
             .iter()
@@ -76,12 +77,12 @@ fn compose(deployments: &[Deployment]) -> Value {
         };
         json!({
             "image": deployment.image,
-            "environment": environment,
+            "environment": literals(&environment),
             "secrets": mounted,
             "read_only": deployment.read_only_root_filesystem,
             "deploy": {
-                "labels": deployment.labels,
-                "placement": {"constraints": deployment.constraints},
+                "labels": literals(&deployment.labels),
+                "placement": {"constraints": constraints},
                 "resources": {"limits": amounts(&deployment.limits),
                               "reservations": amounts(&deployment.requests)},
             },
@@ -93,6 +94,15 @@ fn compose(deployments: &[Deployment]) -> Value {
         services.insert(deployment.service.clone(), service(deployment));
     }
     json!({"version": "3.8", "services": services, "secrets": secrets})
+}
+
+/// A text as a compose file has it, in which a dollar sign begins a variable.
+fn literal(text: &str) -> String {
+    text.replace('$', "$$")
+}
+
+fn literals(of: &BTreeMap<String, String>) -> BTreeMap<&str, String> {
+    of.iter().map(|(key, value)| (key.as_str(), literal(value))).collect()
 }
 
 /// An amount as a compose file has it: processors as a number, memory in bytes.
@@ -113,11 +123,16 @@ mod tests {
     #[test]
     fn a_stack_for_swarm() {
         let mut deployment = Deployment::new(&FunctionName::parse("a").unwrap(), "i:1");
-        deployment.env_process = Some("cat".to_owned());
+        deployment.env_process = Some("sh -c 'echo $HOME'".to_owned());
+        deployment.labels = BTreeMap::from([("price".to_owned(), "${5}".to_owned())]);
+        deployment.constraints = vec!["node.labels.a == $b".to_owned()];
         deployment.secrets = vec!["s".to_owned()];
         deployment.limits = BTreeMap::from([("cpu", "250m".to_owned()), ("memory", "1Mi".to_owned())]);
         let stack = compose(&[deployment]);
-        assert_eq!(stack["services"]["a"]["environment"]["fprocess"], "cat");
+        assert_eq!(stack["services"]["a"]["environment"]["fprocess"], "sh -c 'echo $$HOME'");
+        let deploy = &stack["services"]["a"]["deploy"];
+        assert_eq!(deploy["labels"]["price"], "$${5}");
+        assert_eq!(deploy["placement"]["constraints"][0], "node.labels.a == $$b");
         let limits = json!({"cpus": "0.250", "memory": "1048576"});
         assert_eq!(stack["services"]["a"]["deploy"]["resources"]["limits"], limits);
         assert_eq!(stack["secrets"]["s"]["external"], true);

@@ -8,16 +8,15 @@ mod runtimes;
 use std::collections::BTreeMap;
 
 use bramble_host::ModuleInfo;
-use bramble_provider::quantity::{format_bytes, parse_bytes, parse_cpu_millis};
+use bramble_provider::quantity::{format_bytes, format_cpu_millis, parse_bytes, parse_cpu_millis};
 use bramble_provider::spec::MODULE_ANNOTATION;
 use bramble_provider::{
-    Code, Digest, FunctionName, FunctionSpec, LogLine, ProviderError, Replicas, SecretName,
+    Code, Digest, FunctionName, FunctionSpec, LogLine, ProviderError, Replicas, SecretName, words,
 };
 use serde::{Deserialize, Serialize};
 
 use super::extract::function_name;
 use super::modules::Taken;
-use super::words;
 use crate::error::excerpt;
 use crate::functions::Function;
 
@@ -297,7 +296,7 @@ impl Removal {
 fn written(resources: bramble_provider::Resources) -> Option<Resources> {
     let wire = Resources {
         memory: resources.memory_bytes.map(format_bytes),
-        cpu: resources.cpu_millis.map(|millis| format!("{millis}m")),
+        cpu: resources.cpu_millis.map(format_cpu_millis),
     };
     (wire != Resources::default()).then_some(wire)
 }

@@ -2,16 +2,21 @@
 
 /// Why a text could not be split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum InvalidWords {
+pub enum InvalidWords {
+    /// A quote is opened and not closed.
     #[error("a quote ({0}) is not closed")]
     OpenQuote(char),
+    /// It ends with the backslash that should keep something.
     #[error("it ends with a backslash")]
     OpenEscape,
 }
 
 /// Splits at white space. Single quotes keep all they hold; double quotes keep all but `\"` and
 /// `\\`; outside quotes a backslash keeps the next character. Nothing is expanded.
-pub(super) fn split(text: &str) -> Result<Vec<String>, InvalidWords> {
+///
+/// # Errors
+/// [`InvalidWords`] for what is left open.
+pub fn split(text: &str) -> Result<Vec<String>, InvalidWords> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut chars = text.chars();
@@ -41,7 +46,7 @@ fn quoted(chars: &mut std::str::Chars<'_>, quote: char, word: &mut String) -> Re
 }
 
 /// Writes words so that [`split`] reads them back.
-pub(super) fn join(words: &[String]) -> String {
+pub fn join(words: &[String]) -> String {
     words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
 }
 
