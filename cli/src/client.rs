@@ -1,4 +1,4 @@
-//! HTTP to the gateway: one request, one connection, both directions at once.
+//! HTTP to the gateway, and to where files are fetched from: one request, one connection, both directions at once.
 //!
 //! A client that first sends the whole request and then reads the response would stand still with
 //! a function that answers while it reads: `bramble invoke cat < big.file` fills every buffer on
@@ -38,10 +38,11 @@ const MAX_ANSWER_BYTES: usize = 256 << 20;
 /// What is sent as `User-Agent`.
 const USER_AGENT: &str = concat!("bramble/", env!("CARGO_PKG_VERSION"));
 
-/// Speaks to one gateway.
+/// Speaks to one gateway, or to another server.
 #[derive(Clone)]
 pub(crate) struct Client {
     url: HttpUrl,
+    server: Server,
     /// What is shown to the API; never to a function, which would learn it.
     login: Option<HeaderValue>,
     tls: Option<TlsConnector>,
@@ -51,6 +52,13 @@ impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client").field("url", &self.url).finish_non_exhaustive()
     }
+}
+
+/// What a client speaks to, for what it says when that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Server {
+    Gateway,
+    Other,
 }
 
 /// A connection, in the clear or over TLS.
@@ -73,7 +81,15 @@ impl Client {
     /// [`CliError`] when the authorities that are trusted cannot be read.
     pub(crate) fn trusting(url: HttpUrl, trust: &Trust) -> Result<Self, CliError> {
         let tls = if url.is_tls() { Some(tls::connector(trust)?) } else { None };
-        Ok(Self { url, login: None, tls })
+        Ok(Self { url, server: Server::Gateway, login: None, tls })
+    }
+
+    /// A client of a server that is no gateway, with a certificate of the authorities that this machine knows.
+    ///
+    /// # Errors
+    /// As [`Self::trusting`].
+    pub(crate) fn elsewhere(url: HttpUrl) -> Result<Self, CliError> {
+        Ok(Self { server: Server::Other, ..Self::trusting(url, &Trust::System)? })
     }
 
     /// The same, showing these credentials to the gateway's API.
@@ -122,9 +138,9 @@ impl Client {
         let response = sender.send_request(request);
         let response = match limit {
             None => response.await,
-            Some(limit) => timeout(limit, response).await.map_err(|_| {
-                CliError::failed(format!("the gateway at {} did not answer within {limit:?}", self.url))
-            })?,
+            Some(limit) => timeout(limit, response)
+                .await
+                .map_err(|_| CliError::failed(format!("{} did not answer within {limit:?}", self.named())))?,
         };
         response.map_err(|error| self.broken(&error))
     }
@@ -146,7 +162,7 @@ impl Client {
             Ok(Answer { status, body })
         };
         timeout(limit, answer).await.unwrap_or_else(|_| {
-            Err(CliError::failed(format!("the gateway at {} did not answer within {limit:?}", self.url)))
+            Err(CliError::failed(format!("{} did not answer within {limit:?}", self.named())))
         })
     }
 
@@ -176,7 +192,7 @@ impl Client {
     }
 
     fn unreachable(&self, error: &io::Error) -> CliError {
-        let message = format!("cannot reach the gateway at {}: {error}", self.url);
+        let message = format!("cannot reach {}: {error}", self.named());
         CliError::new(Exit::Unreachable, message).hint(
             "is the gateway running? start it with `bramble up`, or name another one with --gateway \
              or OPENFAAS_URL",
@@ -184,7 +200,7 @@ impl Client {
     }
 
     fn untrusted(&self, error: &io::Error) -> CliError {
-        let message = format!("no TLS with the gateway at {}: {error}", self.url);
+        let message = format!("no TLS with {}: {error}", self.named());
         CliError::new(Exit::Unreachable, message).hint(
             "name the authority of its certificate with --tls-ca FILE; --tls-no-verify takes any certificate, \
              also that of somebody in between",
@@ -197,10 +213,14 @@ impl Client {
         while let Some(source) = cause.source() {
             cause = source;
         }
-        CliError::new(
-            Exit::Unreachable,
-            format!("the connection to the gateway at {} broke: {cause}", self.url),
-        )
+        CliError::new(Exit::Unreachable, format!("the connection to {} broke: {cause}", self.named()))
+    }
+
+    fn named(&self) -> String {
+        match self.server {
+            Server::Gateway => format!("the gateway at {}", self.url),
+            Server::Other => self.url.to_string(),
+        }
     }
 }
 

@@ -121,6 +121,25 @@ fn a_renewed_certificate_is_taken_up_and_half_of_one_is_not() {
 }
 
 #[test]
+fn files_are_fetched_from_servers_that_this_machine_trusts() {
+    let (directory, gateway) = with_certificate();
+    let ca = directory.path().join("ca.pem");
+    let list = r#"{"functions": [{"name": "cat", "images": {"wasm32-wasi": "cat.wasm"}}]}"#;
+    let module = directory.path().join("list.wasm");
+    fs::write(&module, guest::says(list)).unwrap();
+    let deploy = ["deploy", module.to_str().unwrap(), "--tls-ca", ca.to_str().unwrap()];
+    text(&gateway.cli(&deploy).output().unwrap());
+    let url = format!("{}/function/list", gateway.url());
+    let fetch = ["store", "list", "--url", &url];
+    let listed = text(&gateway.cli(&fetch).env("SSL_CERT_FILE", &ca).output().unwrap());
+    assert!(listed.contains("cat"), "{listed}");
+    let stranger = gateway.cli(&fetch).output().unwrap();
+    let said = String::from_utf8_lossy(&stranger.stderr);
+    assert_eq!(stranger.status.code(), Some(1), "{said}");
+    assert!(said.contains(&url) && !said.contains("the gateway"), "{said}");
+}
+
+#[test]
 fn a_certificate_that_cannot_be_used_stops_the_start() {
     let directory = tempfile::tempdir().unwrap();
     certify(directory.path());
