@@ -31,6 +31,7 @@ mod scaler;
 mod secret;
 mod store;
 mod template;
+mod typed;
 mod up;
 mod version;
 

@@ -2,7 +2,7 @@
 //!
 //! Both directions stream at once, and neither is held in memory.
 
-pub(super) mod input;
+mod input;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Result;
 use bramble_provider::FunctionName;
 use clap::Args;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
@@ -80,7 +80,7 @@ impl Invoke {
     /// Sends, and prints the response as it comes.
     pub(crate) async fn run(&self, context: &Context) -> Result<()> {
         let api = self.connection.api(context)?;
-        let body = self.body().await?;
+        let body = body(self.data.as_deref()).await?;
         let response = api.client().send(self.request(&api, body)?, self.timeout).await?;
         if self.later && response.status() == StatusCode::ACCEPTED {
             let id = response.headers().get("x-call-id").and_then(|id| id.to_str().ok());
@@ -88,15 +88,7 @@ impl Invoke {
         } else if response.status().is_success() {
             print(response, context.output).await
         } else {
-            Err(self.fail(response, context.output).await?.into())
-        }
-    }
-
-    async fn body(&self) -> Result<RequestBody> {
-        match self.data.as_deref().map(|data| (data, data.strip_prefix('@'))) {
-            None => input::stdin().await,
-            Some((_, Some(path))) => input::file(&PathBuf::from(path)),
-            Some((text, None)) => Ok(RequestBody::full(text.to_owned())),
+            Err(fail(&self.name, response, context.output).await?.into())
         }
     }
 
@@ -108,47 +100,64 @@ impl Invoke {
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, self.content_type.clone());
         headers.extend(self.callback.clone().map(|url| (CALLBACK, url)));
-        // The first of a name replaces what we set, the next ones are added.
-        let mut seen: Vec<&HeaderName> = Vec::new();
-        for (key, value) in &self.header {
-            if seen.contains(&key) {
-                headers.append(key, value.clone());
-            } else {
-                headers.insert(key, value.clone());
-                seen.push(key);
-            }
-        }
+        add_headers(headers, &self.header);
         Ok(request)
     }
+}
 
-    /// Prints a response that is no success, and says what it means.
-    async fn fail(&self, response: Response<Incoming>, output: Output) -> Result<CliError> {
-        let status = response.status();
-        let mut body = response.into_body();
-        let mut start = Vec::new();
-        while start.len() < MAX_ERROR_BYTES {
-            match body.frame().await {
-                None => break,
-                Some(frame) => start.extend_from_slice(&data(frame)?),
-            }
-        }
-        if let Some(message) = own_error(&start) {
-            // Only the gateway itself knows that there is no such function.
-            let exit = if status == StatusCode::NOT_FOUND { Exit::NotFound } else { Exit::Failed };
-            return Ok(CliError::new(exit, message));
-        }
-        output.note_bytes(&start);
-        let mut last = start.last().copied();
-        while let Some(frame) = body.frame().await {
-            let data = data(frame)?;
-            last = data.last().copied().or(last);
-            output.note_bytes(&data);
-        }
-        if last.is_some_and(|byte| byte != b'\n') {
-            output.note("");
-        }
-        Ok(CliError::failed(format!("function {} answered {status}", self.name)))
+/// The body of a request: `--data`, else stdin.
+pub(super) async fn body(data: Option<&str>) -> Result<RequestBody> {
+    match data.map(|data| (data, data.strip_prefix('@'))) {
+        None => input::stdin().await,
+        Some((_, Some(path))) => input::file(&PathBuf::from(path)),
+        Some((text, None)) => Ok(RequestBody::full(text.to_owned())),
     }
+}
+
+/// Adds the headers of `--header`. The first of a name replaces what we set, the next ones are added.
+pub(super) fn add_headers(headers: &mut HeaderMap, given: &[(HeaderName, HeaderValue)]) {
+    let mut seen: Vec<&HeaderName> = Vec::new();
+    for (key, value) in given {
+        if seen.contains(&key) {
+            headers.append(key, value.clone());
+        } else {
+            headers.insert(key, value.clone());
+            seen.push(key);
+        }
+    }
+}
+
+/// Prints a response that is no success, and says what it means.
+pub(super) async fn fail(
+    name: &FunctionName,
+    response: Response<Incoming>,
+    output: Output,
+) -> Result<CliError> {
+    let status = response.status();
+    let mut body = response.into_body();
+    let mut start = Vec::new();
+    while start.len() < MAX_ERROR_BYTES {
+        match body.frame().await {
+            None => break,
+            Some(frame) => start.extend_from_slice(&data(frame)?),
+        }
+    }
+    if let Some(message) = own_error(&start) {
+        // Only the gateway itself knows that there is no such function.
+        let exit = if status == StatusCode::NOT_FOUND { Exit::NotFound } else { Exit::Failed };
+        return Ok(CliError::new(exit, message));
+    }
+    output.note_bytes(&start);
+    let mut last = start.last().copied();
+    while let Some(frame) = body.frame().await {
+        let data = data(frame)?;
+        last = data.last().copied().or(last);
+        output.note_bytes(&data);
+    }
+    if last.is_some_and(|byte| byte != b'\n') {
+        output.note("");
+    }
+    Ok(CliError::failed(format!("function {name} answered {status}")))
 }
 
 /// Prints a response's body as it comes.

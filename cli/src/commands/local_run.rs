@@ -2,7 +2,7 @@
 
 mod private_gateway;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use bramble_provider::FunctionName;
@@ -10,14 +10,12 @@ use bramble_provider::spec::MODULE_ANNOTATION;
 use bramble_provider::url::query;
 use clap::Args;
 use http::{HeaderName, HeaderValue, Method, header};
-use http_body_util::BodyExt;
 use tokio::runtime::Builder;
 
 use super::build::{BuildFlags, build};
-use super::invoke::{self, input};
+use super::invoke;
 use super::{Context, key_value, name_of};
 use crate::api::{Api, Deployment};
-use crate::client::RequestBody;
 use crate::error::CliError;
 use crate::rollout::{LocalModule, Prepared, deploy, prepare};
 use crate::stack::{Stack, StackFlags};
@@ -157,26 +155,16 @@ impl LocalRun {
 
     async fn invoke(&self, api: &Api, name: &FunctionName, context: &Context) -> Result<()> {
         let request = &self.request;
-        let body = match request.data.as_deref().map(|data| (data, data.strip_prefix('@'))) {
-            None => input::stdin().await?,
-            Some((_, Some(path))) => input::file(&PathBuf::from(path))?,
-            Some((text, None)) => RequestBody::full(text.to_owned()),
-        };
+        let body = invoke::body(request.data.as_deref()).await?;
         let pairs = request.query.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let path = format!("/function/{name}{}{}", request.path, query(pairs));
         let mut sent = api.client().request(request.method.clone(), &path).body(body)?;
         sent.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        sent.headers_mut().extend(request.header.iter().cloned());
+        invoke::add_headers(sent.headers_mut(), &request.header);
         let response = api.client().send(sent, None).await?;
         if response.status().is_success() {
             return invoke::print(response, context.output).await;
         }
-        let status = response.status();
-        let body = response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-        context.output.note_bytes(&body);
-        if !body.is_empty() && !body.ends_with(b"\n") {
-            context.output.note("");
-        }
-        Err(CliError::failed(format!("function {name} answered {status}")).into())
+        Err(invoke::fail(name, response, context.output).await?.into())
     }
 }

@@ -1,11 +1,12 @@
 //! `bramble login`
 
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
 use http::StatusCode;
 
+use super::typed::read_text;
 use super::{Connection, Context};
 use crate::api::Api;
 use crate::error::CliError;
@@ -66,8 +67,7 @@ impl Login {
             let error = CliError::usage("there is no password");
             return Err(error.hint("pipe it in with --password-stdin, or give it with --password").into());
         }
-        let mut password = String::new();
-        stdin.take(MAX_PASSWORD_BYTES).read_to_string(&mut password).context("reading the password")?;
+        let password = read_text(stdin, MAX_PASSWORD_BYTES, "the password")?;
         let password = password.trim();
         if password.is_empty() {
             Err(CliError::usage("the password is empty").into())

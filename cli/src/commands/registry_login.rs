@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 
@@ -13,6 +13,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::Context;
+use super::typed::read_text;
 use crate::error::CliError;
 
 /// Longest password.
@@ -80,11 +81,7 @@ fn password() -> Result<String> {
             .hint("write it to a file, then: bramble registry-login … < FILE")
             .into());
     }
-    let mut password = String::new();
-    stdin
-        .take(MAX_PASSWORD_BYTES)
-        .read_to_string(&mut password)
-        .context("reading the password from stdin")?;
+    let password = read_text(stdin, MAX_PASSWORD_BYTES, "the password")?;
     let password = password.trim_end_matches(['\r', '\n']).to_owned();
     if password.is_empty() {
         return Err(CliError::usage("the password on stdin is empty").into());

@@ -1,6 +1,6 @@
 //! `bramble secret`
 
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -8,6 +8,7 @@ use bramble_provider::{DEFAULT_NAMESPACE, SecretName};
 use clap::{Args, Subcommand};
 use http::Method;
 
+use super::typed::read_bytes;
 use super::{Connection, Context};
 use crate::api::SecretWrite;
 use crate::error::CliError;
@@ -127,13 +128,12 @@ impl Write {
     }
 
     fn value(&self) -> Result<Vec<u8>> {
-        let mut value = Vec::new();
-        match (&self.from_literal, &self.from_file) {
-            (Some(text), _) => value.extend_from_slice(text.as_bytes()),
+        let value = match (&self.from_literal, &self.from_file) {
+            (Some(text), _) => read_bytes(text.as_bytes(), MAX_VALUE_BYTES, "the value")?,
             (None, Some(path)) => {
-                let file = std::fs::File::open(path);
-                let read = file.and_then(|file| file.take(MAX_VALUE_BYTES + 1).read_to_end(&mut value));
-                read.with_context(|| format!("reading {}", path.display()))?;
+                let shown = path.display().to_string();
+                let file = std::fs::File::open(path).with_context(|| format!("reading {shown}"))?;
+                read_bytes(file, MAX_VALUE_BYTES, &shown)?
             }
             (None, None) => {
                 let stdin = std::io::stdin();
@@ -141,16 +141,14 @@ impl Write {
                     let error = CliError::usage("there is no value");
                     return Err(error.hint("pipe it in, or name a file with --from-file").into());
                 }
-                stdin.take(MAX_VALUE_BYTES + 1).read_to_end(&mut value).context("reading the value")?;
+                read_bytes(stdin, MAX_VALUE_BYTES, "the value")?
             }
-        }
+        };
         let value = if self.trim { value.trim_ascii() } else { &value };
-        match value.len() as u64 {
-            0 => Err(CliError::usage("the value is empty").into()),
-            length if length > MAX_VALUE_BYTES => {
-                Err(CliError::usage("the value is longer than 500 KiB").into())
-            }
-            _ => Ok(value.to_owned()),
+        if value.is_empty() {
+            Err(CliError::usage("the value is empty").into())
+        } else {
+            Ok(value.to_owned())
         }
     }
 }
