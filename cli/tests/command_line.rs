@@ -58,6 +58,27 @@ fn a_wrong_command_line_is_2() {
 }
 
 #[test]
+fn a_flag_that_would_mean_nothing_is_refused() {
+    for (words, says) in [
+        ("up -g http://127.0.0.1:1", "--yaml"),
+        ("up --tls-ca ca.pem", "--yaml"),
+        ("up --tls-no-verify", "--yaml"),
+        ("up --parallel 2", "--yaml"),
+        ("up --no-cache", "--yaml"),
+        ("up --shrinkwrap", "--yaml"),
+        ("up -f not-there.yml --detach", "--detach"),
+        ("up -f not-there.yml --samples .", "--samples"),
+        ("up -f not-there.yml --skip-deploy --swarm-init", "--swarm-init"),
+        ("deploy -f not-there.yml --preinit", "--preinit"),
+    ] {
+        let mut command = bramble(&words.split(' ').collect::<Vec<_>>());
+        // So that none is started where it is not refused.
+        command.env("BRAMBLE_LISTEN", "here");
+        check(command, 2, says);
+    }
+}
+
+#[test]
 fn a_wrong_setting_is_2_and_says_where_it_is() {
     check(bramble(&["gateway", "--pool-slots", "0"]), 2, "pool_slots = \"0\" (from --pool-slots)");
     let mut command = bramble(&["up"]);

@@ -87,6 +87,19 @@ fn goes_to_the_background_with_the_samples_and_comes_down() {
 }
 
 #[test]
+fn comes_up_also_where_the_login_cannot_be_kept() {
+    let place = Place::new();
+    let any = "127.0.0.1:0";
+    let words =
+        ["up", "-d", "--basic-auth", "--listen", any, "--metrics-listen", any, "--samples", "samples"];
+    let output = place.run(&words);
+    let (greeting, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.contains("not logged in") && said.contains("HOME"), "{said}");
+    assert!(greeting.contains("invoke") && greeting.contains("my-hello"), "{greeting}");
+    assert!(greeting.contains("bramble login -g ") && !greeting.contains("you are logged in"), "{greeting}");
+}
+
+#[test]
 fn leaves_alone_what_somebody_else_deployed() {
     let place = Place::new();
     place.up();

@@ -140,6 +140,27 @@ fn files_are_fetched_from_servers_that_this_machine_trusts() {
 }
 
 #[test]
+fn up_with_a_stack_file_starts_a_gateway_over_tls_too() {
+    let directory = tempfile::tempdir().unwrap();
+    certify(directory.path());
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    fs::write(directory.path().join("cat.wasm"), guest::cat()).unwrap();
+    fs::write(directory.path().join("s.yml"), "functions: {cat: {image: cat.wasm}}\n").unwrap();
+    // Only its command line is used: `up` starts another one.
+    let home = Gateway::start();
+    let run = |words: &str| home.cli(&words.split(' ').collect::<Vec<_>>()).current_dir(&directory).output();
+    let at = format!("-g https://{free} --tls-no-verify");
+    let settings =
+        format!("--listen {free} --metrics-listen 127.0.0.1:0 --tls-cert cert.pem --tls-key key.pem");
+    let up = run(&format!("up -f s.yml {at} {settings} --data-dir data")).unwrap();
+    let invoked = run(&format!("invoke cat -d hi {at}")).unwrap();
+    let down = run("down --data-dir data").unwrap();
+    assert!(text(&up).contains("deployed cat"), "{up:?}");
+    assert_eq!(text(&invoked), "hi");
+    assert!(down.status.success(), "{down:?}");
+}
+
+#[test]
 fn a_certificate_that_cannot_be_used_stops_the_start() {
     let directory = tempfile::tempdir().unwrap();
     certify(directory.path());

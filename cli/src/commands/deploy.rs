@@ -60,7 +60,7 @@ pub(crate) struct Deploy {
     /// Run the module's initialisation once, now, and deploy what it leaves behind: for programs that take
     /// long to start. EXPORT is the function that does it, `wizer-initialize` unless given
     #[arg(long, value_name = "EXPORT", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true")]
+          default_missing_value = "true", conflicts_with_all = ["yaml", "filter", "regex"])]
     preinit: Option<String>,
     /// Print JSON
     #[arg(long)]

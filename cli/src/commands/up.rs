@@ -13,7 +13,7 @@ use super::build::BuildFlags;
 use super::{Connection, Context};
 use crate::api::Api;
 use crate::client::{Client, Trust};
-use crate::config::{SettingFlags, resolve};
+use crate::config::{SettingFlags, Settings, resolve};
 use crate::logins::Logins;
 use crate::output::Output;
 use crate::samples::{self, Sample};
@@ -21,7 +21,7 @@ use crate::serve;
 use crate::stack::StackFlags;
 use bramble_provider::HttpUrl;
 use credentials::Login;
-use greeting::Greeting;
+use greeting::{Greeting, Made};
 
 /// Start a gateway with everything in one process, or bring up the functions of a stack file
 #[derive(Debug, Args)]
@@ -41,13 +41,21 @@ Examples:
   bramble down                               stops a detached one
   bramble new --lang rust hello && bramble up -f hello.yml
   bramble up -f hello.yml --watch            again after each change of the source")]
+// What would mean nothing is refused: a gateway that is started is on this machine and builds nothing, and
+// functions of a stack file need no samples.
+#[command(mut_arg("gateway", |flag| flag.requires("yaml")), mut_arg("tls_ca", |flag| flag.requires("yaml")))]
+#[command(mut_arg("tls_no_verify", |flag| flag.requires("yaml")))]
+#[command(mut_arg("parallel", |flag| flag.requires("yaml")), mut_arg("no_cache", |flag| flag.requires("yaml")))]
+#[command(mut_arg("shrinkwrap", |flag| flag.requires("yaml")))]
+#[command(mut_arg("samples", |flag| flag.conflicts_with("yaml")))]
 pub(crate) struct Up {
     /// Go to the background once the gateway is ready and the samples are deployed
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "yaml")]
     detach: bool,
     /// First put Docker into Swarm mode, which functions in containers need (`docker swarm init`);
     /// nodes that join later reach this one at ADDRESS
-    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true)]
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true,
+          conflicts_with = "skip_deploy")]
     swarm_init: Option<Option<String>>,
     #[command(flatten)]
     flags: SettingFlags<true>,
@@ -72,11 +80,7 @@ impl Up {
         let resolved = resolve(&flags)?;
         let login = credentials::read(&resolved)?;
         let settings = resolved.settings;
-        if let Some(address) = &self.swarm_init {
-            let containers = &settings.gateway.containers;
-            let started = swarm_init::run(containers, address.as_deref(), context);
-            super::client_runtime()?.block_on(started)?;
-        }
+        super::client_runtime()?.block_on(self.init_swarm(&settings, context))?;
         let samples = settings.samples.as_deref().map_or(Ok(Vec::new()), samples::read)?;
         if self.detach {
             let run = detach::run(&flags, &settings, samples, login.as_ref(), context);
@@ -86,8 +90,8 @@ impl Up {
         let (output, program) = (context.output, context.program.clone());
         let logins = context.environment.logins();
         serve::run(settings, output.without_progress(), async move |serving| {
-            let api = match api(serving.url, login.as_ref(), &logins) {
-                Ok(api) => api,
+            let (api, login) = match api(serving.url, login.as_ref(), &logins, output) {
+                Ok(reached) => reached,
                 Err(error) => return output.complain(format!("{error:#}"), None),
             };
             // A sample that cannot be deployed does not stop a gateway that somebody may use.
@@ -95,25 +99,41 @@ impl Up {
                 output.complain(format!("{error:#}"), None);
             }
             // Nobody reads stdout: the gateway runs all the same.
-            let _ = Greeting::of(&api, &program).await.print(&data_dir, login.as_ref(), output);
+            let _ = Greeting::of(&api, &program).await.print(&data_dir, login, output);
         })
+    }
+
+    /// Puts Docker into Swarm mode, if that was asked for.
+    async fn init_swarm(&self, settings: &Settings, context: &Context) -> Result<()> {
+        match &self.swarm_init {
+            Some(address) => swarm_init::run(&settings.gateway.containers, address.as_deref(), context).await,
+            None => Ok(()),
+        }
     }
 }
 
-/// The API of the gateway that was started, to which this user is logged in from now on.
+/// The API of the gateway that was started, to which this user is logged in from now on; and what is to be
+/// told of the password, if one was made. That it cannot be kept for other verbs is told, and no end.
 ///
 /// # Errors
-/// When the login cannot be kept.
-fn api(url: HttpUrl, login: Option<&Login>, logins: &Logins) -> Result<Api> {
+/// When the credentials are none.
+fn api<'a>(
+    url: HttpUrl,
+    login: Option<&'a Login>,
+    logins: &Logins,
+    output: Output,
+) -> Result<(Api, Option<Made<'a>>)> {
     // It is our own, on this machine; its certificate is for the name that others know it by.
-    let mut client = Client::trusting(url, &Trust::Anyone)?;
-    if let Some(login) = login {
-        if login.made_in.is_some() {
-            logins.remember(client.url(), &login.user, login.password())?;
+    let client = Client::trusting(url, &Trust::Anyone)?;
+    let Some(login) = login else { return Ok((Api::new(client), None)) };
+    let made = login.made_in.as_deref().map(|folder| {
+        let kept = logins.remember(client.url(), &login.user, login.password());
+        if let Err(error) = &kept {
+            output.warn(format!("you are not logged in: {error}"));
         }
-        client = client.logged_in(Some(login.header()?));
-    }
-    Ok(Api::new(client))
+        Made { user: &login.user, folder, is_kept: kept.is_ok() }
+    });
+    Ok((Api::new(client.logged_in(Some(login.header()?))), made))
 }
 
 /// Deploys what is not deployed yet.

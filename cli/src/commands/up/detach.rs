@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use tokio::time::{Instant, interval};
 
 use super::super::Context;
-use super::{Greeting, Login, deploy_samples};
+use super::{Greeting, Login, Made, deploy_samples};
 use crate::api::Api;
 use crate::config::{SettingFlags, Settings};
 use crate::error::CliError;
@@ -48,7 +48,7 @@ pub(super) async fn run(
         Some(running) => (expected(running, settings)?, true),
         None => (start(flags, data_dir, context).await?, false),
     };
-    let api = api_of(&running, login, context)?;
+    let (api, made) = api_of(&running, login, context)?;
     if !wait_ready(&api, Instant::now() + START_LIMIT).await {
         let message = format!("the gateway at {} (pid {}) does not become ready", running.url, running.pid);
         return Err(CliError::failed(message).into());
@@ -58,7 +58,7 @@ pub(super) async fn run(
         let pid = running.pid;
         context.output.line(format!("a gateway runs already on {} (pid {pid})", data_dir.display()))?;
     }
-    Greeting::of(&api, &context.program).await.print(data_dir, login, context.output)
+    Greeting::of(&api, &context.program).await.print(data_dir, made, context.output)
 }
 
 /// The gateway that runs, when it is the one that was asked for.
@@ -74,11 +74,15 @@ fn expected(running: Running, settings: &Settings) -> Result<Running, CliError> 
     Err(CliError::failed(message).hint("stop it with `bramble down`, or choose another --data-dir"))
 }
 
-fn api_of(running: &Running, login: Option<&Login>, context: &Context) -> Result<Api> {
+fn api_of<'a>(
+    running: &Running,
+    login: Option<&'a Login>,
+    context: &Context,
+) -> Result<(Api, Option<Made<'a>>)> {
     let url = HttpUrl::with_or_without_tls(&running.url).map_err(|reason: InvalidUrl| {
         CliError::failed(format!("the gateway announced the URL {:?}, which {reason}", running.url))
     })?;
-    super::api(url, login, &context.environment.logins())
+    super::api(url, login, &context.environment.logins(), context.output)
 }
 
 /// Starts this program again as a gateway, and waits until it says where it is.

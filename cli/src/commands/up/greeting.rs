@@ -6,13 +6,22 @@ use anyhow::Result;
 use bramble_gateway::auth::Credentials;
 use bramble_provider::DEFAULT_NAMESPACE;
 
-use super::Login;
 use crate::api::{Api, FunctionStatus, read};
 use crate::config::DEFAULT_GATEWAY;
 use crate::output::{Output, Style};
 
 /// Functions that show best what this is about, the best first.
 const SHOW_CASES: [&str; 4] = ["wordcount", "figlet", "echo", "hello"];
+
+/// A user and a password that were made here.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Made<'a> {
+    pub(super) user: &'a str,
+    /// Where they are.
+    pub(super) folder: &'a Path,
+    /// Whether other verbs of this user show them by themselves.
+    pub(super) is_kept: bool,
+}
 
 /// The URL and three commands to try.
 #[derive(Debug)]
@@ -35,14 +44,15 @@ impl Greeting {
     ///
     /// # Errors
     /// When stdout cannot be written.
-    pub(super) fn print(&self, data_dir: &Path, login: Option<&Login>, output: Output) -> Result<()> {
-        if let Some((Login { user, .. }, made_in)) = login.zip(login.and_then(|login| login.made_in.as_ref()))
-        {
-            let path = made_in.join(Credentials::PASSWORD_FILE);
-            output.line(format!(
-                "\nIts API asks for the user {user} and the password in {}; you are logged in.",
-                path.display()
-            ))?;
+    pub(super) fn print(&self, data_dir: &Path, made: Option<Made<'_>>, output: Output) -> Result<()> {
+        if let Some(Made { user, folder, is_kept }) = made {
+            let path = folder.join(Credentials::PASSWORD_FILE);
+            let path = path.display();
+            let state = match is_kept {
+                true => "you are logged in.".to_owned(),
+                false => format!("log in by `bramble login -g {} -s < {path}`.", self.url),
+            };
+            output.line(format!("\nIts API asks for the user {user} and the password in {path}; {state}"))?;
         }
         let url = output.paint(Style::Green, &self.url);
         let commands = self.commands.join("\n  ");

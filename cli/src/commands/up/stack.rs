@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
+use bramble_gateway::GatewayConfig;
 use clap::Args;
 
 use super::super::build::build;
@@ -14,6 +15,7 @@ use super::super::push::push_images;
 use super::super::{Context, is_unreachable};
 use super::{Up, credentials, detach};
 use crate::config::resolve;
+use crate::error::CliError;
 use crate::stack::{Makes, Stack};
 use crate::templates::{is_executable, list_folder};
 use bramble_provider::HttpUrl;
@@ -90,24 +92,46 @@ async fn bring_up(up: &Up, stack: &Stack, context: &Context) -> Result<()> {
 /// A gateway in the background, when the one that is meant would be this machine's and there is none.
 async fn start_gateway(up: &Up, stack: &Stack, context: &Context) -> Result<()> {
     let api = up.connection.of_stack(context, stack)?;
-    match api.is_ready().await {
-        Err(error) if is_unreachable(&error) => {}
-        _ => return Ok(()),
-    }
-    let resolve = |flags: &_| resolve(flags, &context.environment, &context.directory);
-    let flags = credentials::provide(up.flags.clone(), &resolve(&up.flags)?)?;
-    let resolved = resolve(&flags)?;
-    if HttpUrl::local(resolved.settings.gateway.listen) != *api.client().url() {
+    let is_up = match api.is_ready().await {
+        Err(error) => !is_unreachable(&error),
+        Ok(_) => true,
+    };
+    if is_up && up.swarm_init.is_none() {
         return Ok(());
     }
+    let resolve = |flags: &_| resolve(flags, &context.environment, &context.directory);
+    let resolved = resolve(&up.flags)?;
+    // Before anything is made for it.
+    if !would_be_at(&resolved.settings.gateway, api.client().url()) {
+        return match up.swarm_init {
+            Some(_) => Err(elsewhere(api.client().url()).into()),
+            None => Ok(()),
+        };
+    }
+    up.init_swarm(&resolved.settings, context).await?;
+    if is_up {
+        return Ok(());
+    }
+    let flags = credentials::provide(up.flags.clone(), &resolved)?;
+    let resolved = resolve(&flags)?;
     let login = credentials::read(&resolved)?;
     context.output.note("there is no gateway yet: starting one; `bramble down` stops it");
     detach::run(&flags, &resolved.settings, Vec::new(), login.as_ref(), context).await
 }
 
+/// Whether a gateway with these settings would be the one at a URL.
+fn would_be_at(gateway: &GatewayConfig, url: &HttpUrl) -> bool {
+    HttpUrl::local(gateway.listen).over_tls(gateway.tls_cert.is_some()) == *url
+}
+
+fn elsewhere(url: &HttpUrl) -> CliError {
+    CliError::usage(format!("--swarm-init is for the Docker of this machine, and the gateway is at {url}"))
+        .hint("type `bramble up --swarm-init` where that gateway is started")
+}
+
 fn report(done: Result<()>, context: &Context) {
     if let Err(error) = done {
-        let hint = error.downcast_ref::<crate::error::CliError>().and_then(|error| error.hint_text());
+        let hint = error.downcast_ref::<CliError>().and_then(|error| error.hint_text());
         context.output.complain(format!("{error:#}"), hint);
     }
 }
