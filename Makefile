@@ -51,6 +51,7 @@ test: ## install what is missing, check the style, run every test
 	@echo "==> testing the documentation's examples"
 	cargo test --quiet --release --locked --workspace --doc
 	@echo "==> testing"
+	export BRAMBLE_TEST_LANGUAGES="$$(scripts/languages.sh)"; \
 	scripts/docker.sh run bash -euc '$(TEST_IMAGES); exec cargo nextest run --release --locked --workspace --no-fail-fast'
 
 lint: ## formatting, clippy and rustdoc without a warning

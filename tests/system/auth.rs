@@ -84,9 +84,9 @@ fn who_guesses_has_to_wait_and_is_told_how_long() {
     for _ in 0..10 {
         guess(WRONG).expect(401);
     }
-    let answer = guess(RIGHT);
+    let answer = guess(RIGHT).expect(429);
     let wait: u32 = answer.header("retry-after").parse().unwrap();
-    assert!((1..=6).contains(&wait), "{wait}");
+    assert!(wait >= 1, "{wait}");
     answer.refused(429, "too_many_logins", "failed logins");
     // Whoever shows nothing guesses nothing.
     gateway.get("/system/info").says(401, "invalid credentials");

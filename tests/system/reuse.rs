@@ -15,7 +15,7 @@ fn reuse(policy: &str) -> Value {
     json!({
         "annotations": {"bramble.reuse": policy},
         "labels": {"com.openfaas.scale.min": "1", "com.openfaas.scale.max": "1"},
-        "envVars": {"exec_timeout": "300ms"},
+        "envVars": {"exec_timeout": "10m"},
     })
 }
 
@@ -61,7 +61,9 @@ fn an_instance_serves_as_many_requests_as_its_function_asks_for() {
 #[test]
 fn an_instance_that_misbehaved_is_not_used_again() {
     let gateway = Gateway::start();
-    gateway.deploy_with("counter", &counter(), reuse("requests=100,idle=1h"));
+    let mut hurried = reuse("requests=100,idle=1h");
+    hurried["envVars"] = json!({"exec_timeout": "2s"});
+    gateway.deploy_with("counter", &counter(), hurried);
     assert_eq!(asked(&gateway, &["GET", "GET"]), [211, 212]);
     // It traps, runs out of time, asks for too much memory, keeps what belongs to a request.
     for (method, status) in [("DELETE", 500), ("PUT", 504), ("PATCH", 213), ("OPTIONS", 213)] {
@@ -75,9 +77,7 @@ fn an_instance_that_misbehaved_is_not_used_again() {
 #[test]
 fn a_client_that_goes_away_ends_its_instance() {
     let gateway = Gateway::start();
-    let mut patient = reuse("requests=100,idle=1h");
-    patient["envVars"] = json!({"exec_timeout": "10m"});
-    gateway.deploy_with("counter", &counter(), patient);
+    gateway.deploy_with("counter", &counter(), reuse("requests=100,idle=1h"));
     assert_eq!(ask(&gateway, "GET"), 211);
     let mut wire = gateway.wire();
     wire.head("PUT /function/counter", &[]);

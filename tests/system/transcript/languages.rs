@@ -1,15 +1,19 @@
 //! Every template that makes wasm: a new function is built and run.
 //!
-//! Rust and C must be there; a language whose compiler is not is skipped, and says what it lacks.
+//! Rust and C must be there, and what `BRAMBLE_TEST_LANGUAGES` names (`scripts/languages.sh` makes that list); a
+//! language whose compiler is not is skipped, and says what it lacks.
 
+use std::path::Path;
 use std::process::Command;
+
+use tempfile::TempDir;
 
 use super::{said, with_stdin};
 use crate::support::gateway::bramble;
 
 /// The compilers of this machine, which are in the home of whoever runs the tests.
 #[expect(clippy::disallowed_methods, reason = "this only hands on where compilers and their caches are")]
-fn command(folder: &std::path::Path, words: &[&str]) -> Command {
+fn command(folder: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(bramble());
     command.env_clear().current_dir(folder).args(words).stdin(std::process::Stdio::null());
     for name in [
@@ -28,59 +32,109 @@ fn command(folder: &std::path::Path, words: &[&str]) -> Command {
     command
 }
 
-/// Makes a function, builds it and greets with it.
+#[expect(clippy::disallowed_methods, reason = "who runs the tests says which compilers there are")]
+fn is_required(lang: &str) -> bool {
+    let named = std::env::var("BRAMBLE_TEST_LANGUAGES").unwrap_or_default();
+    ["rust", "c"].contains(&lang) || named.split_whitespace().any(|known| known == lang)
+}
+
+/// Makes a function `hello`, writes these files over its source, and builds it; nothing where its compiler is
+/// missing and need not be there.
 #[track_caller]
-fn check(lang: &str, required: bool) {
+fn built(lang: &str, files: &[(&str, &str)]) -> Option<TempDir> {
     let folder = tempfile::tempdir().unwrap();
     let new = command(folder.path(), &["new", "--lang", lang, "hello"]).output().unwrap();
     said(new, "new", 0);
+    for (file, content) in files {
+        std::fs::write(folder.path().join("hello").join(file), content).unwrap();
+    }
     let built = command(folder.path(), &["build", "-f", "hello.yml"]).output().unwrap();
     let complaint = String::from_utf8_lossy(&built.stderr).into_owned();
-    if !built.status.success() && !required && complaint.contains("is missing") {
+    if !built.status.success() && !is_required(lang) && complaint.contains("is missing") {
         #[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
         {
             eprintln!("skipped {lang}: {complaint}");
         }
-        return;
+        return None;
     }
     said(built, "build", 0);
-    for (body, greeting) in [("Ada", "Hello, Ada!\n"), ("", "Hello, world!\n")] {
-        let mut run = command(folder.path(), &["local-run", "hello", "-f", "hello.yml", "--no-build"]);
-        assert_eq!(said(with_stdin(&mut run, body), "local-run", 0), greeting, "{lang}");
+    Some(folder)
+}
+
+#[track_caller]
+fn answer(folder: &TempDir, body: &str) -> String {
+    let mut run = command(folder.path(), &["local-run", "hello", "-f", "hello.yml", "--no-build"]);
+    said(with_stdin(&mut run, body), "local-run", 0)
+}
+
+#[track_caller]
+fn greets(folder: &TempDir, names: &[&str]) {
+    for name in names {
+        let greeted = if name.is_empty() { "world" } else { name };
+        assert!(answer(folder, name) == format!("Hello, {greeted}!\n"), "{} bytes", name.len());
     }
+}
+
+/// Makes a function, builds it and greets with it.
+#[track_caller]
+fn check(lang: &str) {
+    if let Some(folder) = built(lang, &[]) {
+        greets(&folder, &["Ada", ""]);
+    }
+}
+
+/// A name whose last character lies across two reads of 64 KiB.
+fn long_name() -> String {
+    format!("{}é", "a".repeat((64 << 10) - 1))
 }
 
 #[test]
 fn rust() {
-    check("rust", true);
+    check("rust");
 }
 
 #[test]
 fn c() {
-    check("c", true);
+    check("c");
 }
 
 #[test]
 fn zig() {
-    check("zig", false);
+    check("zig");
 }
 
 #[test]
 fn go() {
-    check("go", false);
+    check("go");
 }
 
 #[test]
 fn javascript() {
-    check("javascript", false);
+    // Names that what reads the body has too.
+    let source = "
+        const PART = 'Hello, ';
+        function body(text) { return text.trim() || 'world'; }
+        const decode = body, encode = (text) => `${PART}${text}!\\n`;
+        const run = (text) => encode(decode(text));
+        const getStdin = run, getStdout = run;
+        export function handle(text) { return run(text); }
+    ";
+    if let Some(folder) = built("javascript", &[]) {
+        greets(&folder, &[""]);
+    }
+    if let Some(folder) = built("javascript", &[("main.js", source)]) {
+        greets(&folder, &["Ada", &long_name()]);
+    }
 }
 
 #[test]
 fn assemblyscript() {
-    check("assemblyscript", false);
+    if let Some(folder) = built("assemblyscript", &[]) {
+        greets(&folder, &["Ada", "", &long_name()]);
+    }
 }
 
 #[test]
 fn python() {
-    check("python", false);
+    check("python");
 }

@@ -1,8 +1,10 @@
 //! Stack files: deploy, push, diff, generate, remove, up, and what is wrong with one.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::process::Stdio;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -22,7 +24,9 @@ functions:
     environment: {A: '${GREETING:-hi}'}
     environment_file: [more.yml]
     labels: {team: blue}
-    limits: {memory: 32Mi}
+    fprocess: env  'a b'
+    limits: {memory: 40M, cpu: '1'}
+    requests: {cpu: 0.5}
 ";
 
 fn desk() -> Desk {
@@ -118,18 +122,76 @@ fn up_builds_and_deploys_and_watch_does_so_again() {
     contains(&desk.types("up -f it.yml", 0), &["built it", "build/it.wasm", "deployed it"]);
     assert_eq!(desk.pipes("hi", "invoke it", 0), "hi");
     assert!(desk.read("build/it.log").contains("copying"));
-    let mut watching = desk.command("up -f it.yml --watch").stdout(Stdio::null()).spawn().unwrap();
+    let mut watch = Watch::start(desk.command("up -f it.yml --watch"));
+    watch.says("watching for changes");
     desk.write("it/code.wasm", guest::tells_environment());
     wait::until("the change is deployed", || {
         desk.gateway.invoke("it", "hi").text().contains("Http_Method=POST")
     });
     // A change that cannot be built leaves what runs, and is no end.
     desk.write("it/code.wasm", "#!/bin/sh");
+    watch.says("no WebAssembly file");
+    contains(&desk.gateway.invoke("it", "hi").text(), &["Http_Method=POST"]);
     desk.write("it/code.wasm", guest::cat());
     wait::until("the next change is deployed", || desk.gateway.invoke("it", "hi").text() == "hi");
-    assert!(watching.try_wait().unwrap().is_none());
-    kill_process(Pid::from_child(&watching), Signal::INT).unwrap();
-    watching.wait().unwrap();
+    assert!(watch.child.try_wait().unwrap().is_none());
+    kill_process(Pid::from_child(&watch.child), Signal::INT).unwrap();
+    watch.child.wait().unwrap();
+}
+
+/// A command that goes on until it is dropped, and what it says on stderr.
+struct Watch {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Watch {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+        });
+        Self { child, lines }
+    }
+
+    /// Waits for a line with this in it.
+    #[track_caller]
+    fn says(&self, part: &str) {
+        while !self.lines.recv_timeout(wait::LIMIT).unwrap().contains(part) {}
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_handler_may_be_the_folder_of_the_stack_file() {
+    let desk = Desk::new();
+    with_template(&desk);
+    desk.write("code.wasm", guest::cat());
+    desk.write("packages/node_modules/code.wasm", guest::tells_environment());
+    desk.write("stack.yml", "functions:\n  it: {lang: copy, handler: .}\n");
+    for _ in 0..2 {
+        desk.types("build", 0);
+        assert!(desk.path().join("build/it/function/stack.yml").exists());
+        assert!(!desk.path().join("build/it/function/build").exists());
+    }
+    // Packages that were installed beside the source are not copied, and can be found.
+    desk.write("template/packs/template.yml", "language: packs\nbuild: build.sh\n");
+    let script = "cp \"$BRAMBLE_HANDLER/node_modules/code.wasm\" \"$BRAMBLE_OUTPUT\"\n";
+    desk.write("template/packs/build.sh", script);
+    desk.write("stack.yml", "functions:\n  packs: {lang: packs, handler: ./packages}\n");
+    desk.types("build", 0);
+    assert!(!desk.path().join("build/packs/function/node_modules").exists());
+    let told = desk.types("local-run packs -f stack.yml --no-build -d x -H Content-Type:a/b", 0);
+    contains(&told, &["Http_Content_Type=a/b\n"]);
 }
 
 #[test]
@@ -138,18 +200,57 @@ fn up_starts_a_gateway_where_there_is_none() {
     with_template(&desk);
     desk.types("new --lang copy it", 0);
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let data = desk.path().join("data");
-    let run = |words: &str| {
-        let mut command = desk.command(words);
-        command.env("BRAMBLE_LISTEN", &free).env("BRAMBLE_METRICS_LISTEN", "127.0.0.1:0");
-        command.env("BRAMBLE_DATA_DIR", &data).env("OPENFAAS_URL", format!("http://{free}"));
-        super::said(super::with_stdin(&mut command, "hi"), words, 0)
-    };
-    let said = run("up -f it.yml");
-    let invoked = run("invoke it");
-    run("down");
-    contains(&said, &["starting one", "deployed it"]);
-    assert_eq!(invoked, "hi");
+    let free = Elsewhere { desk: &desk, listen: &free };
+    contains(&free.types("up -f it.yml", 0), &["starting one", "deployed it"]);
+    assert_eq!(free.types("invoke it", 0), "hi");
+}
+
+#[test]
+fn up_makes_nothing_for_a_gateway_that_is_elsewhere() {
+    let desk = Desk::new();
+    with_template(&desk);
+    desk.types("new --lang copy it", 0);
+    let here = Elsewhere { desk: &desk, listen: "0.0.0.0:1" };
+    // Port 9 discards, where anybody listens at all.
+    contains(&here.types("up -f it.yml -g http://127.0.0.1:9", 3), &["http://127.0.0.1:9"]);
+    contains(&here.types("up -f it.yml -g http://127.0.0.1:9 --swarm-init", 2), &["this machine"]);
+    contains(
+        &here.types(&format!("up -f it.yml -g {} --swarm-init", desk.gateway.url()), 2),
+        &["--swarm-init"],
+    );
+    assert!(!here.data_dir().exists());
+}
+
+/// What is typed where a gateway would be started, which is stopped in the end.
+struct Elsewhere<'a> {
+    desk: &'a Desk,
+    listen: &'a str,
+}
+
+impl Elsewhere<'_> {
+    fn data_dir(&self) -> PathBuf {
+        self.desk.path().join("data")
+    }
+
+    fn command(&self, words: &str) -> Command {
+        let mut command = self.desk.command(words);
+        command.env("BRAMBLE_LISTEN", self.listen).env("BRAMBLE_METRICS_LISTEN", "127.0.0.1:0");
+        command.env("BRAMBLE_DATA_DIR", self.data_dir());
+        command.env("OPENFAAS_URL", format!("http://{}", self.listen));
+        command
+    }
+
+    #[track_caller]
+    fn types(&self, words: &str, code: i32) -> String {
+        super::said(super::with_stdin(&mut self.command(words), "hi"), words, code)
+    }
+}
+
+impl Drop for Elsewhere<'_> {
+    fn drop(&mut self) {
+        // There may be none.
+        let _ = self.command("down").output();
+    }
 }
 
 #[test]

@@ -49,6 +49,8 @@ fn templates_are_listed_copied_and_pulled() {
     );
     desk.write("s.yml", stack);
     desk.types("template pull -f s.yml --overwrite", 0);
+    contains(&desk.types("template pull . --overwrite", 2), &["where the templates are"]);
+    assert!(desk.path().join("template/theirs/template.yml").exists());
     contains(&desk.types("template pull file:///nowhere/at/all", 1), &["cannot clone"]);
 
     // A template with a Dockerfile makes an image, and says so in the stack file.
@@ -132,6 +134,7 @@ fn a_registrys_login_is_written_beside_others() {
     let mode = desk.path().join("c/config.json").metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     desk.pipes("", words, 2);
+    contains(&desk.pipes(&"x".repeat((16 << 10) + 1), words, 2), &["more than 16384 bytes"]);
     desk.write("c/config.json", "[]");
     desk.pipes("secret", words, 2);
 }
