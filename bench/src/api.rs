@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use http::HeaderValue;
 use serde_json::{Value, json};
 
 use crate::load::ResponseReader;
@@ -21,6 +22,8 @@ const BYTES: &str = "application/octet-stream";
 pub(crate) struct Api {
     stream: TcpStream,
     address: SocketAddr,
+    /// What is shown to the API; never to a function, which would learn it.
+    login: Option<HeaderValue>,
     response: ResponseReader,
 }
 
@@ -34,7 +37,12 @@ impl Api {
         let stream = TcpStream::connect_timeout(&address, TIMEOUT).with_context(context)?;
         stream.set_nodelay(true).with_context(context)?;
         stream.set_read_timeout(Some(TIMEOUT)).with_context(context)?;
-        Ok(Self { stream, address, response: ResponseReader::keeping() })
+        Ok(Self { stream, address, login: None, response: ResponseReader::keeping() })
+    }
+
+    /// The same, showing these credentials to the gateway's API.
+    pub(crate) fn logged_in(self, login: Option<HeaderValue>) -> Self {
+        Self { login, ..self }
     }
 
     /// Uploads a module; its digest.
@@ -102,6 +110,7 @@ impl Api {
     fn succeed(&mut self, method: &str, path: &str, form: &str, body: &[u8]) -> Result<Vec<u8>> {
         let (status, answer) =
             self.call(method, path, form, body).with_context(|| format!("{method} {path}"))?;
+        ensure!(status != 401, "the gateway asks for credentials: `bramble login` keeps them for it");
         ensure!(
             (200..300).contains(&status),
             "{method} {path} answered {status}: {}",
@@ -112,12 +121,15 @@ impl Api {
 
     fn call(&mut self, method: &str, path: &str, form: &str, body: &[u8]) -> Result<(u16, Vec<u8>)> {
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: {form}\r\ncontent-length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: {form}\r\ncontent-length: {}\r\n",
             self.address,
             body.len()
         );
+        let login = self.login.as_ref().filter(|_| path.starts_with("/system/"));
+        let login = login.map(|login| [b"authorization: ", login.as_bytes(), b"\r\n"].concat());
         // One write: a second one would be a segment of its own.
-        self.stream.write_all(&[head.as_bytes(), body].concat())?;
+        let head = [head.as_bytes(), &login.unwrap_or_default(), b"\r\n"].concat();
+        self.stream.write_all(&[&head, body].concat())?;
         let mut buffer = vec![0; 16 << 10];
         loop {
             let read = self.stream.read(&mut buffer)?;

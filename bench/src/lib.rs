@@ -19,6 +19,7 @@ mod idle;
 mod invoke;
 mod load;
 mod machine;
+pub mod manifest;
 mod many;
 mod over_http;
 mod plot;
@@ -60,7 +61,7 @@ enum Command {
     Hybrid(hybrid::Hybrid),
     Scale(Box<scale::Scale>),
     All(all::All),
-    Suite(suite::WithBudgets),
+    Suite(Box<suite::WithBudgets>),
     Render(suite::report::Render),
     Compare(compare::Compare),
     #[command(hide = true)]

@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use bramble_provider::HttpUrl;
 use clap::Args;
+use http::HeaderValue;
 
 use crate::gateway::GatewayProcess;
 use crate::{machine::Machine, report as console};
@@ -45,6 +46,9 @@ pub struct Suite {
     /// Measure this gateway [default: one of its own, on a directory that is removed]
     #[arg(short, long, value_name = "URL")]
     gateway: Option<HttpUrl>,
+    /// What is shown to that gateway's API.
+    #[arg(skip)]
+    login: Option<HeaderValue>,
     /// Where that gateway tells its metrics, for the parts of cold starts
     #[arg(long, value_name = "URL", requires = "gateway")]
     metrics_url: Option<HttpUrl>,
@@ -103,6 +107,17 @@ impl WithBudgets {
 }
 
 impl Suite {
+    /// The gateway that is to be measured, when it is not one of the run's own.
+    pub fn gateway(&self) -> Option<&HttpUrl> {
+        self.gateway.as_ref()
+    }
+
+    /// The same, showing these credentials to the API of that gateway; functions never see them.
+    #[must_use]
+    pub fn logged_in(self, login: Option<HeaderValue>) -> Self {
+        Self { login, ..self }
+    }
+
     /// Measures, prints tables, and writes the results into a directory of their own below `results_dir`, or
     /// into the one that was named. `program` is the `bramble` of which a gateway is started where one is
     /// needed. Takes minutes; a first Ctrl-C removes what was deployed and ends it.

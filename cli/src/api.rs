@@ -3,6 +3,7 @@
 //! In: paths, JSON and what a status means. Out: printing.
 
 mod namespaces;
+mod queue;
 mod secrets;
 mod wire;
 
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::client::{ANSWER_LIMIT, Answer, Client, RequestBody};
 use crate::error::{CliError, Exit};
-use bramble_provider::url::{encode, query};
+use bramble_provider::url::query;
 pub(crate) use secrets::SecretWrite;
 use wire::other_namespace;
 pub(crate) use wire::{Deployment, FunctionStatus, Half, Module};
@@ -27,6 +28,17 @@ pub(crate) const DEPLOY_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Largest piece of an upload that is handed over at once, so that progress can be seen.
 const UPLOAD_CHUNK_BYTES: usize = 256 << 10;
+
+/// What becomes of a function that is there when one of its name is deployed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// It is updated, and answers all the while.
+    Update,
+    /// It is removed first.
+    Replace,
+    /// It stays, and the deployment is refused.
+    Refuse,
+}
 
 /// The gateway's API over one [`Client`].
 #[derive(Debug, Clone)]
@@ -126,17 +138,36 @@ impl Api {
         parse(&succeed(answer, &format!("function {name}"))?)
     }
 
-    /// Deploys what is described: an update when the function is there, else a new function.
+    /// Deploys what is described: a new function, or what `existing` says when it is there.
     ///
     /// # Errors
     /// [`CliError`], as for every call.
-    pub(crate) async fn deploy(&self, deployment: &Deployment) -> Result<()> {
-        let path = "/system/functions";
-        let mut answer = self.send_json(Method::PUT, path, deployment, DEPLOY_LIMIT).await?;
-        if answer.status == StatusCode::NOT_FOUND {
-            answer = self.send_json(Method::POST, path, deployment, DEPLOY_LIMIT).await?;
+    pub(crate) async fn deploy(&self, deployment: &Deployment, existing: Existing) -> Result<()> {
+        let (path, what) = ("/system/functions", format!("function {}", deployment.service));
+        let update = match existing {
+            Existing::Update => Some(self.send_json(Method::PUT, path, deployment, DEPLOY_LIMIT).await?),
+            Existing::Refuse => None,
+            Existing::Replace => {
+                let mut body = json!({"functionName": deployment.service});
+                if let Some(namespace) = &deployment.namespace {
+                    body["namespace"] = namespace.as_str().into();
+                }
+                let answer = self.send_json(Method::DELETE, path, &body, ANSWER_LIMIT).await?;
+                if answer.status != StatusCode::NOT_FOUND {
+                    succeed(answer, &what)?;
+                }
+                None
+            }
+        };
+        let answer = match update.filter(|answer| answer.status != StatusCode::NOT_FOUND) {
+            Some(answer) => answer,
+            None => self.send_json(Method::POST, path, deployment, DEPLOY_LIMIT).await?,
+        };
+        if answer.status == StatusCode::CONFLICT && existing == Existing::Refuse {
+            let error = CliError::failed(format!("{what} is deployed already"));
+            return Err(error.hint("leave --update=false out to update it").into());
         }
-        succeed(answer, &format!("function {}", deployment.service)).map(drop)
+        succeed(answer, &what).map(drop)
     }
 
     /// Removes a function.
@@ -168,51 +199,6 @@ impl Api {
         let namespace = other_namespace(name).map(|namespace| ("namespace", namespace));
         let path = format!("/system/scale-function/{}{}", name.name(), query(namespace));
         self.get(&path, &format!("function {name}")).await
-    }
-
-    /// What waits and runs in the queue, as the gateway said it.
-    ///
-    /// # Errors
-    /// [`CliError`], as for every call.
-    pub(crate) async fn queue(&self, function: Option<&str>, limit: usize) -> Result<Value> {
-        self.get(&format!("/system/async{}", listing(function, limit)), "the queue").await
-    }
-
-    /// The dead letters, as the gateway said it.
-    ///
-    /// # Errors
-    /// [`CliError`], as for every call.
-    pub(crate) async fn dead_letters(&self, function: Option<&str>, limit: usize) -> Result<Value> {
-        self.get(&format!("/system/async/dead{}", listing(function, limit)), "the dead letters").await
-    }
-
-    /// One asynchronous invocation, as the gateway said it.
-    ///
-    /// # Errors
-    /// [`CliError`] of kind [`Exit::NotFound`] when it is not known.
-    pub(crate) async fn queued(&self, id: &str) -> Result<Value> {
-        self.get(&format!("/system/async/{}", encode(id)), &format!("invocation {id}")).await
-    }
-
-    /// Takes an asynchronous invocation out.
-    ///
-    /// # Errors
-    /// [`CliError`] of kind [`Exit::NotFound`] when it is not known.
-    pub(crate) async fn cancel_queued(&self, id: &str) -> Result<Value> {
-        self.bare(Method::DELETE, &format!("/system/async/{}", encode(id)), id).await
-    }
-
-    /// Has a dead letter run again.
-    ///
-    /// # Errors
-    /// [`CliError`] of kind [`Exit::NotFound`] when there is no such dead letter.
-    pub(crate) async fn replay(&self, id: &str) -> Result<Value> {
-        self.bare(Method::POST, &format!("/system/async/dead/{}/replay", encode(id)), id).await
-    }
-
-    async fn bare(&self, method: Method, path: &str, id: &str) -> Result<Value> {
-        let request = self.client.request(method, path).body(RequestBody::empty())?;
-        parse(&succeed(self.client.ask(request, ANSWER_LIMIT).await?, &format!("invocation {id}"))?)
     }
 
     /// Asks for the functions, whatever the gateway says to that: whether it takes the login.
@@ -267,11 +253,6 @@ impl Api {
         let request = self.client.request(Method::PUT, path).header(header::CONTENT_TYPE, "application/wasm");
         Ok(self.client.ask(request.body(body)?, DEPLOY_LIMIT).await?)
     }
-}
-
-fn listing(function: Option<&str>, limit: usize) -> String {
-    let limit = limit.to_string();
-    query(function.map(|function| ("function", function)).into_iter().chain([("limit", limit.as_str())]))
 }
 
 /// The path of a function's status, with what it uses.

@@ -41,6 +41,8 @@ pub(crate) struct Job {
 pub(crate) struct Options {
     /// Make images from nothing.
     pub(crate) no_cache: bool,
+    /// Look for newer base images.
+    pub(crate) pull: bool,
     /// Only write what is built from.
     pub(crate) shrinkwrap: bool,
 }
@@ -197,6 +199,9 @@ fn docker_words(
     let mut words = vec!["build".to_owned(), "--tag".to_owned(), image.clone()];
     if options.no_cache {
         words.push("--no-cache".to_owned());
+    }
+    if options.pull {
+        words.push("--pull".to_owned());
     }
     if let Some(platforms) = function.platforms.as_deref().filter(|text| !text.is_empty()) {
         words.extend(["--platform".to_owned(), platforms.to_owned()]);

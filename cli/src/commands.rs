@@ -6,10 +6,12 @@ mod build;
 mod compile_module;
 mod completion;
 mod config;
+mod connection;
 mod deploy;
 mod describe;
 mod diff;
 mod down;
+pub(crate) mod foreign;
 mod gateway;
 mod generate;
 mod invoke;
@@ -38,16 +40,15 @@ mod version;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use bramble_provider::{DEFAULT_NAMESPACE, FunctionName, HttpUrl};
+use bramble_provider::{DEFAULT_NAMESPACE, FunctionName};
 use clap::{Args, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::api::Api;
-use crate::client::{Client, Trust};
-use crate::config::{DEFAULT_GATEWAY, Environment};
+use crate::config::Environment;
 use crate::error::{CliError, Exit};
 use crate::output::Output;
 use crate::stack::Stack;
+use connection::{Connection, Credentials};
 pub(crate) use deploy::name_of;
 pub(crate) use list::full_name;
 
@@ -110,7 +111,7 @@ enum Command {
     Modules(modules::Modules),
     Queue(queue::Queue),
     Secret(secret::Secret),
-    #[command(visible_alias = "ns")]
+    #[command(visible_alias = "ns", alias = "namespaces")]
     Namespace(namespace::Namespace),
     Login(login::Login),
     Logout(logout::Logout),
@@ -147,52 +148,8 @@ impl Context {
     }
 }
 
-/// Which gateway a verb speaks to.
-#[derive(Debug, Clone, Default, Args)]
-struct Connection {
-    /// The gateway [env: OPENFAAS_URL] [default: http://127.0.0.1:8080]
-    #[arg(short = 'g', long = "gateway", value_name = "URL")]
-    gateway: Option<String>,
-    /// Trust the certificate authorities in this file (PEM) instead of those of this machine
-    #[arg(long, value_name = "FILE", conflicts_with = "tls_no_verify")]
-    tls_ca: Option<PathBuf>,
-    /// Take any certificate of the gateway, also that of somebody in between
-    #[arg(long)]
-    tls_no_verify: bool,
-}
-
-impl Connection {
-    fn api(&self, context: &Context) -> Result<Api> {
-        Ok(Api::new(self.client(context)?))
-    }
-
-    /// The API of the gateway that a verb with a stack file speaks to: the flag, else what the file names
-    /// unless that is the default, as files come with it; else as every verb.
-    fn of_stack(&self, context: &Context, stack: &Stack) -> Result<Api> {
-        let named = stack.gateway.clone();
-        let named = named.filter(|url| url.trim_end_matches('/') != DEFAULT_GATEWAY);
-        Self { gateway: self.gateway.clone().or(named), ..self.clone() }.api(context)
-    }
-
-    fn url(&self, context: &Context) -> Result<HttpUrl, CliError> {
-        context.environment.gateway_url(self.gateway.as_deref())
-    }
-
-    /// A client that shows what this user logged in with.
-    fn client(&self, context: &Context) -> Result<Client, CliError> {
-        let url = self.url(context)?;
-        let trust = match &self.tls_ca {
-            _ if self.tls_no_verify => Trust::Anyone,
-            Some(path) => Trust::Authorities(path.clone()),
-            None => Trust::System,
-        };
-        let login = context.environment.logins().of(&url)?;
-        Ok(Client::trusting(url, &trust)?.logged_in(login))
-    }
-}
-
 /// Where a function is whose name does not say it.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args)]
 struct InNamespace {
     /// The function's namespace, unless its name ends with it
     #[arg(short, long, value_name = "NAME")]
@@ -200,6 +157,14 @@ struct InNamespace {
 }
 
 impl InNamespace {
+    /// The functions of a stack, all of them there when a namespace was said.
+    fn stack(&self, stack: Stack) -> Result<Stack, CliError> {
+        match &self.namespace {
+            Some(namespace) => stack.in_namespace(namespace),
+            None => Ok(stack),
+        }
+    }
+
     /// The function of this name there.
     fn name(&self, name: &FunctionName) -> Result<FunctionName, CliError> {
         in_namespace(name, self.namespace.as_deref())

@@ -23,6 +23,10 @@ pub(crate) const FILE_NAME: &str = "config.yml";
 /// Largest file that is read.
 const MAX_BYTES: u64 = 1 << 20;
 
+/// What the file calls the two kinds of credentials.
+const BASIC: &str = "basic";
+const BEARER: &str = "oauth2";
+
 /// The file with the logins; nothing is read yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Logins {
@@ -74,7 +78,7 @@ impl Logins {
         let Some(path) = &self.path else { return Ok(None) };
         let (document, key) = (read(path)?, key(url));
         let Some(entry) = document.auths.into_iter().find(|entry| is(entry, &key)) else { return Ok(None) };
-        let scheme = if entry.auth == "oauth2" { "Bearer" } else { "Basic" };
+        let scheme = if entry.auth == BEARER { "Bearer" } else { "Basic" };
         let header = HeaderValue::try_from(format!("{scheme} {}", entry.token));
         let mut header = header.map_err(|_| refused(path, &format!("the token for {key} is none")))?;
         header.set_sensitive(true);
@@ -86,14 +90,25 @@ impl Logins {
     /// # Errors
     /// [`CliError`] when the file cannot be read or written.
     pub(crate) fn remember(&self, url: &HttpUrl, user: &str, password: &str) -> Result<&Path, CliError> {
+        self.keep(url, BASIC, STANDARD.encode(format!("{user}:{password}")))
+    }
+
+    /// Keeps a bearer token for a gateway, in place of what was kept for it.
+    ///
+    /// # Errors
+    /// As [`Self::remember`].
+    pub(crate) fn remember_token(&self, url: &HttpUrl, token: &str) -> Result<&Path, CliError> {
+        self.keep(url, BEARER, token.to_owned())
+    }
+
+    fn keep(&self, url: &HttpUrl, auth: &str, token: String) -> Result<&Path, CliError> {
         let Some(path) = &self.path else {
             let error = CliError::usage("there is no place for the login: HOME is not set");
             return Err(error.hint("name a directory with OPENFAAS_CONFIG"));
         };
         let (mut document, key) = (read(path)?, key(url));
         document.auths.retain(|entry| !is(entry, &key));
-        let (auth, token) = ("basic".to_owned(), STANDARD.encode(format!("{user}:{password}")));
-        document.auths.push(Entry { gateway: key, auth, token, rest: Mapping::new() });
+        document.auths.push(Entry { gateway: key, auth: auth.to_owned(), token, rest: Mapping::new() });
         write(path, &document)?;
         Ok(path)
     }
@@ -125,6 +140,18 @@ pub(crate) fn basic(user: &str, password: &str) -> Result<HeaderValue, CliError>
     }
     let header = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
     let mut header = header.map_err(|error| CliError::failed(error.to_string()))?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+/// What goes into `Authorization` for a bearer token.
+///
+/// # Errors
+/// [`CliError`] for what is no token.
+pub(crate) fn bearer(token: &str) -> Result<HeaderValue, CliError> {
+    let header = HeaderValue::try_from(format!("Bearer {token}")).ok().filter(|_| !token.is_empty());
+    let mut header =
+        header.ok_or_else(|| CliError::usage("--token is empty, or has characters that no token has"))?;
     header.set_sensitive(true);
     Ok(header)
 }
@@ -192,6 +219,8 @@ mod tests {
         assert_eq!(shown, format!("Basic {}", STANDARD.encode("admin:pa:ss")));
         assert!(logins.forget(&url("http://pi")).unwrap() && !logins.forget(&url("http://pi")).unwrap());
         assert!(logins.of(&url("https://pi")).unwrap().is_some());
+        logins.remember_token(&url("https://pi"), "abc").unwrap();
+        assert_eq!(logins.of(&url("https://pi")).unwrap().unwrap(), "Bearer abc");
     }
 
     #[test]

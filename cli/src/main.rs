@@ -36,6 +36,9 @@ fn main() -> ExitCode {
         // Help and versions come this way too. A reader that went away is no failure.
         Err(error) => {
             let _ = error.print();
+            if let Some(hint) = commands::foreign::hint(&error, std::env::args().nth(1).as_deref()) {
+                Context::of_process().output.hint(hint);
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8));
         }
     };

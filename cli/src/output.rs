@@ -121,8 +121,13 @@ impl Output {
     pub(crate) fn complain(self, message: impl Display, hint: Option<&str>) {
         self.note(format!("{} {message}", self.paint_stderr(Style::Red, "error:")));
         if let Some(hint) = hint {
-            self.note(format!("{} {hint}", self.paint_stderr(Style::Yellow, "hint:")));
+            self.hint(hint);
         }
+    }
+
+    /// Writes what to do about it to stderr.
+    pub(crate) fn hint(self, hint: &str) {
+        self.note(format!("{} {hint}", self.paint_stderr(Style::Yellow, "hint:")));
     }
 
     /// The text as it looks on stdout.

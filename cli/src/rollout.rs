@@ -13,7 +13,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
 
-use crate::api::{Api, Deployment, Module, read};
+use crate::api::{Api, Deployment, Existing, Module, read};
 use crate::error::CliError;
 use crate::output::Output;
 use crate::stack::{Code, Function, Stack};
@@ -115,13 +115,16 @@ pub(crate) async fn deploy(
     api: Api,
     prepared: Prepared,
     is_stored: bool,
+    existing: Existing,
     output: Output,
 ) -> Result<Prepared> {
     if let Some(module) = prepared.module.clone().filter(|_| !is_stored) {
         upload(&api, &prepared.name, module, output).await?;
     }
     let spinner = output.spinner(format!("deploying {}", prepared.name));
-    api.deploy(&prepared.deployment).await.with_context(|| format!("function {}", prepared.name))?;
+    api.deploy(&prepared.deployment, existing)
+        .await
+        .with_context(|| format!("function {}", prepared.name))?;
     drop(spinner);
     Ok(prepared)
 }

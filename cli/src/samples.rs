@@ -6,18 +6,15 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use bramble_bench::manifest::{self, Entry};
 use bramble_provider::{DEFAULT_NAMESPACE, Digest, FunctionName};
 use bytes::Bytes;
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::api::{Api, Deployment, FunctionStatus, read as read_answer};
+use crate::api::{Api, Deployment, Existing, FunctionStatus, read as read_answer};
 use crate::commands::name_of;
 use crate::error::CliError;
 use crate::output::Output;
-
-/// The file beside the modules.
-const MANIFEST: &str = "manifest.json";
 
 /// Marks what `up` deployed, so that it never replaces what somebody else did.
 const ANNOTATION: &str = "bramble.sample";
@@ -30,31 +27,6 @@ pub(crate) struct Sample {
     annotations: BTreeMap<String, String>,
     env: BTreeMap<String, String>,
     process: Option<String>,
-}
-
-/// One object of the manifest.
-#[derive(Debug, Deserialize)]
-struct Entry {
-    name: String,
-    file: Option<PathBuf>,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-    process: Option<String>,
-    /// False for what is large or takes long: an example that `up` leaves alone.
-    #[serde(default = "yes")]
-    sample: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl Entry {
-    fn path(&self, directory: &Path) -> PathBuf {
-        directory.join(self.file.clone().unwrap_or_else(|| format!("{}.wasm", self.name).into()))
-    }
 }
 
 /// What is to be done with a sample.
@@ -91,7 +63,7 @@ pub(crate) fn read(directory: &Path) -> Result<Vec<Sample>> {
 
 /// The samples of the manifest, and the files of what is none.
 fn manifest(directory: &Path) -> Result<(Vec<Sample>, Vec<PathBuf>)> {
-    let path = directory.join(MANIFEST);
+    let path = directory.join(manifest::FILE);
     let refused = |reason: String| CliError::usage(format!("cannot use {}: {reason}", path.display()));
     let text = match std::fs::read(&path) {
         Ok(text) => text,
@@ -136,7 +108,9 @@ pub(crate) async fn deploy(api: &Api, samples: Vec<Sample>, output: Output) -> R
                 spinner.text().say(format!("compiling {name} ({} of {total})", done + 1));
                 let stored = api.put_module(wasm, None, || ()).await;
                 stored.with_context(|| format!("storing the sample {name}"))?;
-                api.deploy(&wanted).await.with_context(|| format!("deploying the sample {name}"))?;
+                api.deploy(&wanted, Existing::Update)
+                    .await
+                    .with_context(|| format!("deploying the sample {name}"))?;
                 output.note(format!("deployed {name} ({} of {total})", done + 1));
             }
         }
@@ -195,12 +169,12 @@ mod tests {
 
     #[test]
     fn takes_the_manifest_and_every_other_file() {
-        let manifest = r#"[{"name": "encode", "file": "base64.wasm"},
+        let text = r#"[{"name": "encode", "file": "base64.wasm"},
                            {"name": "decode", "file": "base64.wasm", "process": "-d", "env": {"A": "b"}},
                            {"name": "large", "sample": false},
                            {"name": "echo", "annotations": {"bramble.output": "cgi"}}]"#;
         let files = [
-            (MANIFEST, manifest),
+            (manifest::FILE, text),
             ("base64.wasm", ""),
             ("echo.wasm", ""),
             ("json_sum.wasm", ""),
@@ -212,9 +186,9 @@ mod tests {
 
     #[test]
     fn refuses_a_manifest_that_does_not_fit() {
-        for manifest in [r#"[{"name": "gone"}]"#, r#"[{"name": "../x"}]"#, "{}", "["] {
-            let error = names(&[(MANIFEST, manifest)]).unwrap_err();
-            assert_eq!(error.downcast_ref::<CliError>().unwrap().exit(), Exit::Usage, "{manifest}");
+        for text in [r#"[{"name": "gone"}]"#, r#"[{"name": "../x"}]"#, "{}", "["] {
+            let error = names(&[(manifest::FILE, text)]).unwrap_err();
+            assert_eq!(error.downcast_ref::<CliError>().unwrap().exit(), Exit::Usage, "{text}");
         }
         assert!(read(Path::new("/nowhere")).is_err());
     }

@@ -11,6 +11,7 @@ mod plan;
 mod select;
 mod source;
 mod substitute;
+mod tag;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use crate::error::CliError;
 pub(crate) use document::{Function, TemplateSource};
 pub(crate) use plan::{Build, Code, Makes};
 pub(crate) use select::StackFlags;
+pub(crate) use source::has_stack_file;
 
 /// A stack file that was read.
 #[derive(Debug)]
@@ -51,8 +53,13 @@ impl Stack {
     /// is chosen.
     pub(crate) async fn load(flags: &StackFlags, context: &Context) -> Result<Self> {
         let (source, directory, text) = source::read(flags.yaml(), context).await?;
+        // Doubled, each dollar sign means itself.
+        let text = if flags.has_variables() { text } else { text.replace('$', "$$") };
         let stack = Self::parse(&source, directory, &text, &|name| context.environment.raw(name))?;
-        let stack = flags.select(stack)?;
+        let mut stack = flags.select(stack)?;
+        if let Some(tag) = flags.tag() {
+            tag::apply(&mut stack, tag)?;
+        }
         for warning in &stack.warnings {
             context.output.warn(warning);
         }
@@ -69,12 +76,14 @@ impl Stack {
         text: &str,
         lookup: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, CliError> {
-        let text = substitute::substitute(text, lookup)
-            .map_err(|bad| CliError::usage(format!("{source}, line {}: {}", bad.line, bad.reason)))?;
+        let text = substitute::substitute(text, lookup).map_err(|bad| {
+            CliError::usage(format!("{source}, line {}: {}", bad.line, shortened(&bad.reason)))
+        })?;
         let mut warnings: Vec<String> = text
             .unset
             .iter()
             .map(|(name, line)| {
+                let name = shortened(name);
                 format!(
                     "{source}, line {line}: the variable {name} is not set and has no default; it is empty"
                 )
@@ -85,9 +94,31 @@ impl Stack {
         document.into_stack(source, directory, warnings)
     }
 
+    /// The same functions in a namespace, whatever the file says of theirs.
+    ///
+    /// # Errors
+    /// [`CliError`] for what is no namespace.
+    pub(crate) fn in_namespace(mut self, namespace: &str) -> Result<Self, CliError> {
+        let moved = |(name, function): (FunctionName, Function)| {
+            let name = FunctionName::new(name.name(), namespace);
+            Ok((name.map_err(|error| CliError::usage(error.to_string()))?, function))
+        };
+        self.functions = self.functions.into_iter().map(moved).collect::<Result<_, CliError>>()?;
+        Ok(self)
+    }
+
     /// A path of the stack file.
     pub(crate) fn path(&self, path: &Path) -> PathBuf {
         self.directory.join(path)
+    }
+}
+
+/// A name, a value or a reason as it fits a message: a file may have any of a megabyte.
+fn shortened(text: &str) -> String {
+    const MOST_CHARS: usize = 300;
+    match text.char_indices().nth(MOST_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -216,6 +216,9 @@ impl Template {
         if let Some(dir) = EMBEDDED.get_dir(&self.name) {
             embedded_files(dir, Path::new(&self.name), Path::new(""), &mut files);
         }
+        if let ("assemblyscript" | "javascript", Some(node)) = (&*self.name, EMBEDDED.get_file("node.sh")) {
+            files.push(File::new("tools/node.sh", node.contents()));
+        }
         if self.name == "rust" {
             embedded_files(&SDK, Path::new(""), Path::new("function/bramble-sdk/src"), &mut files);
             files.push(File::new("tools/wasm-target.sh", WASM_TARGET));
@@ -254,6 +257,11 @@ mod tests {
             let built_by = template.build_files().unwrap();
             let script = template.build_script().map(PathBuf::from);
             assert!(script.is_none_or(|script| built_by.iter().any(|file| file.path == script)), "{name}");
+            let reads_node = built_by
+                .iter()
+                .any(|file| String::from_utf8_lossy(&file.content).contains(". tools/node.sh"));
+            let has_node = built_by.iter().any(|file| file.path == Path::new("tools/node.sh"));
+            assert_eq!(reads_node, has_node, "{name}");
         }
     }
 

@@ -6,7 +6,8 @@ use std::process::{Command, Output, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, guest, wait};
+use crate::auth::{RIGHT, credentials};
+use crate::support::{Gateway, Start, guest, wait};
 
 /// A directory of samples with one program, which copies its input.
 fn samples(name: &str) -> tempfile::TempDir {
@@ -92,4 +93,29 @@ fn an_interrupted_run_removes_what_it_deployed() {
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert_eq!(there(&gateway), (Vec::new(), 0));
     assert!(!out.path().join("results.json").exists());
+}
+
+#[test]
+fn a_gateway_that_asks_is_shown_what_the_user_logged_in_with() {
+    let (_directory, path) = credentials();
+    let gateway = Start::new().flag("--basic-auth", "true").flag("--secret-mount-path", &path).start();
+    let gateway = gateway.showing(RIGHT);
+    let (samples, out) = (samples("wordcount"), tempfile::tempdir().unwrap());
+    let run = |token: &[&str]| {
+        let mut bench = bench(&gateway, samples.path(), "wordcount", out.path());
+        let output = bench.args(token).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = run(&[]);
+    assert!(said.contains("bramble login"), "{said}");
+    let login = gateway.cli(&["login", "--password", "the right one"]).output().unwrap();
+    assert!(login.status.success(), "{}", String::from_utf8_lossy(&login.stderr));
+    // It came as far as the program's answer, so it deployed and invoked.
+    let said = run(&[]);
+    assert!(said.contains("wrong answer"), "{said}");
+    assert_eq!(there(&gateway), (Vec::new(), 0));
+    // A token goes before the login.
+    let said = run(&["--token", "x"]);
+    assert!(said.contains("bramble login"), "{said}");
 }

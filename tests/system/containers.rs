@@ -6,7 +6,7 @@ mod daemons;
 mod faults;
 mod frozen;
 pub(crate) mod load;
-mod registry;
+pub(crate) mod registry;
 mod secrets;
 mod specs;
 mod streaming;

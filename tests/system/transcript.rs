@@ -1,5 +1,7 @@
 //! What a developer types, from a template to a running function: the real command, a real gateway.
 
+mod containers;
+mod faas_cli;
 mod languages;
 mod stacks;
 mod templates;
@@ -13,11 +15,17 @@ use crate::support::Gateway;
 struct Desk {
     gateway: Gateway,
     folder: tempfile::TempDir,
+    /// The Docker that builds and pushes, if one does.
+    docker: Option<String>,
 }
 
 impl Desk {
     fn new() -> Self {
-        Self { gateway: Gateway::start(), folder: tempfile::tempdir().unwrap() }
+        Self::of(Gateway::start())
+    }
+
+    fn of(gateway: Gateway) -> Self {
+        Self { gateway, folder: tempfile::tempdir().unwrap(), docker: None }
     }
 
     fn path(&self) -> &Path {
@@ -40,6 +48,7 @@ impl Desk {
         let words: Vec<&str> = words.split(' ').collect();
         let mut command = self.gateway.cli(&words);
         command.current_dir(self.path());
+        command.envs(self.docker.iter().map(|host| ("DOCKER_HOST", host)));
         command
     }
 

@@ -97,12 +97,12 @@ fn beside(subject: &Subject, padded: &[u8], work: impl FnOnce() -> Result<Outcom
     let over = AtomicBool::new(false);
     // Names are given out here: they are kept where other threads cannot come.
     let names: Vec<String> = (0..MOST_BESIDE).map(|_| subject.name("beside")).collect();
-    let address = subject.address;
+    let door = subject.door();
     let (outcome, digests, deployed) = std::thread::scope(|scope| {
         let deployer = scope.spawn(|| {
             let mut digests = Vec::new();
             let mut deploy = || -> Result<()> {
-                let mut api = crate::api::Api::connect(address)?;
+                let mut api = door.api()?;
                 for name in &names {
                     if over.load(Relaxed) {
                         break;

@@ -2,22 +2,19 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use serde::Deserialize;
 
 use super::results::{Runtime, Skipped};
 use crate::load::WrongAnswer;
+use crate::manifest::{self, Entry};
 
 /// What is measured when nothing is named: these, and what the manifest has of a start so long.
 const DEFAULT: [&str; 6] = ["echo", "wordcount", "markdown", "json-sum", "pbkdf2", "state"];
 /// Interpreters: programs of the size of JavaScript or Python.
 const INTERPRETERS: [&str; 4] = ["js-", "qjs", "python", "py-"];
-
-/// The manifest's name in the directory of the samples.
-const MANIFEST: &str = "manifest.json";
 
 /// A program, its module, and one request with its answer.
 #[derive(Debug)]
@@ -33,33 +30,6 @@ pub(super) struct Sample {
     pub(super) body: Vec<u8>,
     /// What each answer must be; until it is known, the first one.
     expected: OnceCell<Vec<u8>>,
-}
-
-/// One object of the manifest.
-#[derive(Debug, Deserialize)]
-struct Entry {
-    name: String,
-    file: Option<PathBuf>,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-    #[serde(default)]
-    env: BTreeMap<String, String>,
-    process: Option<String>,
-    #[serde(default)]
-    sample_request: Request,
-    #[serde(default)]
-    expect: Expect,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Request {
-    #[serde(default)]
-    body: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Expect {
-    body: Option<String>,
 }
 
 impl Sample {
@@ -113,7 +83,7 @@ pub(super) fn marked(wasm: &[u8], mark: u128) -> Bytes {
 /// # Errors
 /// When there is no manifest, it cannot be read, or none of what is named is in it.
 pub(super) fn read(directory: &Path, named: &[String], skipped: &mut Vec<Skipped>) -> Result<Vec<Sample>> {
-    let path = directory.join(MANIFEST);
+    let path = directory.join(manifest::FILE);
     let text = std::fs::read(&path)
         .with_context(|| format!("cannot read {}: examples/build.sh makes the samples", path.display()))?;
     let entries: Vec<Entry> =
@@ -149,7 +119,7 @@ fn is_interpreter(name: &str) -> bool {
 }
 
 fn sample(directory: &Path, entry: &Entry) -> Result<Sample> {
-    let file = directory.join(entry.file.clone().unwrap_or_else(|| format!("{}.wasm", entry.name).into()));
+    let file = entry.path(directory);
     let wasm = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let (about, body, expected) = task(entry);
     // The twin of `echo` has a name of the original's.
@@ -203,7 +173,7 @@ mod tests {
 
     fn directory(manifest: &str) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(MANIFEST), manifest).unwrap();
+        std::fs::write(dir.path().join(manifest::FILE), manifest).unwrap();
         std::fs::write(dir.path().join("echo.wasm"), b"\0asm\x01\0\0\0").unwrap();
         dir
     }

@@ -47,7 +47,7 @@ pub(super) fn run(
     let meter = Meter::open();
     let docker = docker(suite, &mut skipped);
     let subject = match &suite.gateway {
-        Some(url) => Subject::running(url, suite.metrics_url.as_ref(), docker)?,
+        Some(url) => Subject::running(url, suite.login.clone(), suite.metrics_url.as_ref(), docker)?,
         None => Subject::start(program, docker)?,
     };
     let own = suite.gateway.is_none();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bramble_provider::HttpUrl;
+use http::HeaderValue;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -36,6 +37,7 @@ const SCALE_DOWN_WINDOW: &str = "--scale-down-window=4s";
 #[derive(Debug)]
 pub(super) struct Subject {
     pub(super) address: SocketAddr,
+    login: Option<HeaderValue>,
     url: String,
     own: Option<GatewayProcess>,
     metrics: Option<(SocketAddr, String)>,
@@ -47,6 +49,23 @@ pub(super) struct Subject {
     functions: RefCell<Vec<String>>,
     modules: RefCell<Vec<String>>,
     _dir: Option<TempDir>,
+}
+
+/// The way to a gateway's API, for any thread.
+#[derive(Debug, Clone)]
+pub(super) struct Door {
+    address: SocketAddr,
+    login: Option<HeaderValue>,
+}
+
+impl Door {
+    /// A connection, showing what this user logged in with.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub(super) fn api(&self) -> Result<Api> {
+        Ok(Api::connect(self.address)?.logged_in(self.login.clone()))
+    }
 }
 
 /// A program that is deployed.
@@ -68,6 +87,7 @@ impl Subject {
         let own = GatewayProcess::start_with(program, dir.path(), &flags)?;
         let subject = Self {
             address: own.address,
+            login: None,
             url: format!("http://{}", own.address),
             metrics: Some((own.metrics, "/metrics".to_owned())),
             own: Some(own),
@@ -86,15 +106,21 @@ impl Subject {
         Ok(subject)
     }
 
-    /// Takes a gateway that runs.
+    /// Takes a gateway that runs, and shows it these credentials.
     ///
     /// # Errors
-    /// When nobody answers there.
-    pub(super) fn running(url: &HttpUrl, metrics: Option<&HttpUrl>, docker: Option<Docker>) -> Result<Self> {
+    /// When nobody answers there, or it takes other credentials only.
+    pub(super) fn running(
+        url: &HttpUrl,
+        login: Option<HeaderValue>,
+        metrics: Option<&HttpUrl>,
+        docker: Option<Docker>,
+    ) -> Result<Self> {
         ensure!(url.path("").is_empty(), "the gateway's URL {url} has a path: name its port itself");
         let metrics = metrics.map(|url| Ok::<_, anyhow::Error>((resolve(url)?, metrics_path(url))));
         let subject = Self {
             address: resolve(url)?,
+            login,
             url: url.to_string(),
             own: None,
             metrics: metrics.transpose()?,
@@ -105,7 +131,7 @@ impl Subject {
             modules: RefCell::default(),
             _dir: None,
         };
-        subject.info().with_context(|| format!("no gateway answers at {url}"))?;
+        subject.info().with_context(|| format!("cannot measure the gateway at {url}"))?;
         if subject.metrics.is_some() {
             subject.metrics().context("--metrics-url")?;
         }
@@ -117,7 +143,12 @@ impl Subject {
     /// # Errors
     /// When it takes none.
     pub(super) fn api(&self) -> Result<Api> {
-        Api::connect(self.address)
+        self.door().api()
+    }
+
+    /// The same for other threads.
+    pub(super) fn door(&self) -> Door {
+        Door { address: self.address, login: self.login.clone() }
     }
 
     /// As the results hold it.

@@ -1,7 +1,6 @@
 //! From 0 replicas up and back to 0, by the gateway's own scaler, under a load that rises and ends.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use anyhow::{Context, Result};
 use super::effort::Effort;
 use super::programs::Sample;
 use super::results::{Runtime, Timeline, TimelinePoint};
-use super::subject::{Function, Subject};
+use super::subject::{Door, Function, Subject};
 use super::warm::quantiles;
 use crate::api::Api;
 use crate::hybrid::replay::{Answer, Call, replay};
@@ -55,15 +54,15 @@ pub(super) fn measure(
     subject.scale_to_zero(&function)?;
     let requests = schedule(effort.steps, effort.step);
     let over = AtomicBool::new(false);
-    let (address, name, started) = (subject.address, &function.name, Instant::now());
+    let (door, name, started) = (subject.door(), &function.name, Instant::now());
     let expected = sample.answer().context("a program that never answered")?;
     let (answers, seen) = std::thread::scope(|scope| {
-        let watch = scope.spawn(|| watch(address, name, started, &over));
+        let watch = scope.spawn(|| watch(&door, name, started, &over));
         wait::pause(LEAD);
         let began = started.elapsed();
-        let call = Call { address, function: name, body: &sample.body, expected };
+        let call = Call { address: subject.address, function: name, body: &sample.body, expected };
         let answers = replay(call, &Session(requests.clone()));
-        let gone = answers.as_ref().map_err(|_| ()).map(|_| none_left(address, name));
+        let gone = answers.as_ref().map_err(|_| ()).map(|_| none_left(&door, name));
         over.store(true, Relaxed);
         let seen = watch.join().expect("the watch does not panic");
         // Replicas that do not go are in the points.
@@ -113,8 +112,8 @@ fn schedule(steps: &[f64], step: Duration) -> Vec<Duration> {
 }
 
 /// Looks at the replicas until it is over.
-fn watch(address: SocketAddr, name: &str, started: Instant, over: &AtomicBool) -> Result<Vec<Seen>> {
-    let mut api = Api::connect(address)?;
+fn watch(door: &Door, name: &str, started: Instant, over: &AtomicBool) -> Result<Vec<Seen>> {
+    let mut api = door.api()?;
     let mut seen = Vec::new();
     while !over.load(Relaxed) {
         let (there, desired) = replicas(&mut api, name)?;
@@ -130,8 +129,8 @@ fn replicas(api: &mut Api, name: &str) -> Result<(u64, u64)> {
     Ok((number("availableReplicas"), number("replicas")))
 }
 
-fn none_left(address: SocketAddr, name: &str) -> Result<()> {
-    let mut api = Api::connect(address)?;
+fn none_left(door: &Door, name: &str) -> Result<()> {
+    let mut api = door.api()?;
     wait::until("no replica left", GONE, LOOK, || Ok((replicas(&mut api, name)? == (0, 0)).then_some(())))?;
     // One more point at 0.
     wait::pause(INTERVAL);

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Api, succeed};
 use crate::client::ANSWER_LIMIT;
+use crate::error::CliError;
 
 /// What may be there when a secret is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +26,7 @@ impl Api {
     /// The names of the secrets of a namespace, as the gateway said it.
     ///
     /// # Errors
-    /// [`CliError`](crate::error::CliError), as for every call.
+    /// [`CliError`], as for every call.
     pub(crate) async fn secrets(&self, namespace: &str) -> Result<Value> {
         self.get(&format!("/system/secrets{}", query([("namespace", namespace)])), "the secrets").await
     }
@@ -33,7 +34,7 @@ impl Api {
     /// Stores a secret's value, and answers with which method that was done.
     ///
     /// # Errors
-    /// [`CliError`](crate::error::CliError) of kind [`Exit::NotFound`](crate::error::Exit::NotFound) when it is not there to be updated.
+    /// [`CliError`] of kind [`Exit::NotFound`](crate::error::Exit::NotFound) when it is not there to be updated.
     pub(crate) async fn write_secret(
         &self,
         write: SecretWrite,
@@ -53,13 +54,17 @@ impl Api {
             method = Method::PUT;
             answer = self.send_json(method.clone(), path, &document, ANSWER_LIMIT).await?;
         }
+        if answer.status == StatusCode::CONFLICT && write == SecretWrite::Create {
+            let error = CliError::failed(format!("{what} exists already"));
+            return Err(error.hint("--replace, or `bramble secret update`, gives it the new value").into());
+        }
         succeed(answer, &what).map(|_| method)
     }
 
     /// Removes a secret.
     ///
     /// # Errors
-    /// [`CliError`](crate::error::CliError) of kind [`Exit::NotFound`](crate::error::Exit::NotFound) when it is not there.
+    /// [`CliError`] of kind [`Exit::NotFound`](crate::error::Exit::NotFound) when it is not there.
     pub(crate) async fn remove_secret(&self, name: &str, namespace: &str) -> Result<()> {
         let document = json!({"name": name, "namespace": namespace});
         let answer = self.send_json(Method::DELETE, "/system/secrets", &document, ANSWER_LIMIT).await?;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use bramble_bench::Suite;
 use clap::Args;
 
-use super::Context;
+use super::{Context, Credentials};
 
 /// Where runs are kept, in the current directory.
 const RESULTS_DIR: &str = "bramble-bench";
@@ -15,9 +15,10 @@ const RESULTS_DIR: &str = "bramble-bench";
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The samples of `examples/build.sh` are deployed under names of their own, checked, measured, and removed, also
-after Ctrl-C. Without --gateway a gateway is started for it, on a directory that is removed. Containers need a
-Docker in Swarm mode (DOCKER_HOST) with the images of `scripts/images.sh`. Results are a table, and results.json
-and a page in a new directory below ./bramble-bench.
+after Ctrl-C. Without --gateway a gateway is started for it, on a directory that is removed. One that asks for
+credentials is shown what `bramble login` kept for it. It is spoken to in the clear: over TLS the client would be
+measured too. Containers need a Docker in Swarm mode (DOCKER_HOST) with the images of `scripts/images.sh`.
+Results are a table, and results.json and a page in a new directory below ./bramble-bench.
 
 Examples:
   bramble bench --quick                                        about two minutes
@@ -27,12 +28,16 @@ Examples:
 pub(crate) struct Bench {
     #[command(flatten)]
     suite: Suite,
+    #[command(flatten)]
+    credentials: Credentials,
 }
 
 impl Bench {
     /// Measures, prints and writes.
     pub(crate) fn run(&self, context: &Context) -> Result<()> {
         let program = std::env::current_exe().context("cannot find this program")?;
-        self.suite.run(&program, &context.directory.join(Path::new(RESULTS_DIR)))
+        let login = self.suite.gateway().map(|url| self.credentials.of(url, context)).transpose()?;
+        let suite = self.suite.clone().logged_in(login.flatten());
+        suite.run(&program, &context.directory.join(Path::new(RESULTS_DIR)))
     }
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use super::Context;
+use super::{Context, key_value};
 use crate::build::{Job, Options};
 use crate::rollout::in_parallel;
 use crate::stack::{Makes, Stack, StackFlags};
@@ -30,7 +30,7 @@ pub(crate) struct Build {
     #[command(flatten)]
     build: BuildFlags,
     /// Print what was built as JSON
-    #[arg(long)]
+    #[arg(short, long)]
     json: bool,
 }
 
@@ -47,6 +47,15 @@ pub(crate) struct BuildFlags {
     /// Only write the folders that would be built
     #[arg(long)]
     shrinkwrap: bool,
+    /// Ask the registry for newer base images
+    #[arg(long)]
+    pull: bool,
+    /// Give the builds of images this argument
+    #[arg(short = 'b', long, value_name = "KEY=VALUE", value_parser = key_value)]
+    build_arg: Vec<(String, String)>,
+    /// Build with this set of packages, of those that the template knows
+    #[arg(short = 'o', long, value_name = "NAME")]
+    build_option: Vec<String>,
 }
 
 impl BuildFlags {
@@ -93,11 +102,14 @@ impl Build {
 /// # Errors
 /// The first failure; the other builds are done all the same.
 pub(crate) async fn build(stack: &Stack, flags: &BuildFlags, context: &Context) -> Result<Vec<Built>> {
-    let options = Options { no_cache: flags.no_cache, shrinkwrap: flags.shrinkwrap };
+    let options = Options { no_cache: flags.no_cache, shrinkwrap: flags.shrinkwrap, pull: flags.pull };
     let mut jobs = Vec::new();
     for (name, function) in &stack.functions {
         if let Some(build) = stack.plan(name, function)?.build {
-            jobs.push(Job::new(stack, name, function, build, options)?);
+            let mut function = function.clone();
+            function.build_args.extend(flags.build_arg.iter().cloned());
+            function.build_options.extend(flags.build_option.iter().cloned());
+            jobs.push(Job::new(stack, name, &function, build, options)?);
         }
     }
     let output = context.output;

@@ -18,7 +18,7 @@ Examples:
   BRAMBLE_LISTEN=0.0.0.0:8080 bramble config --json | jq '.[] | select(.source != \"default\")'")]
 pub(crate) struct Config {
     /// Print JSON
-    #[arg(long)]
+    #[arg(short, long)]
     json: bool,
     #[command(flatten)]
     flags: SettingFlags<true>,

@@ -1,34 +1,35 @@
 //! `bramble deploy`
 
+mod options;
 pub(super) mod stack;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use bramble_provider::FunctionName;
 use bramble_provider::name::MAX_LABEL_BYTES;
 use bramble_provider::spec::MODULE_ANNOTATION;
-use bramble_provider::{FunctionName, quantity};
 use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
 
-use super::{Connection, Context, function_name, key_value};
-use crate::api::{Api, Deployment, Module, read};
+use super::{Connection, Context, function_name};
+use crate::api::{Api, Existing, Module, read};
 use crate::error::CliError;
 use crate::output::Style;
-use crate::stack::{Stack, StackFlags};
+use crate::stack::{Stack, StackFlags, has_stack_file};
+pub(crate) use options::{Options, Resources};
 
 /// Deploy a WASI program, whatever an image names, or the functions of a stack file
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A FILE is uploaded, checked and compiled; what it is (a WASI 0.1 command module, a WASI 0.2 command
 or HTTP component) is found out. Its name is --name, else the file's own, made a valid one.
-With --image the function NAME runs a container image, or a module that is stored already; with
---image and --module it is a hybrid: the module answers at once, and the gateway chooses for each
+With --image the function NAME (or --name NAME) runs a container image, or a module that is stored already;
+with --image and --module it is a hybrid: the module answers at once, and the gateway chooses for each
 request (annotation bramble.policy: fastest, bridge or wasm-first).
-With -f every function of a stack file is deployed: a wasm function's module is uploaded (`bramble build`
-makes it), and the other options are added to what the file says.
+With -f, or nothing at all beside a stack.yml, every function of a stack file is deployed: a wasm function's
+module is uploaded (`bramble build` makes it), and the other options are added to what the file says.
 Deploying again fails no request. Without options it changes the code and keeps the others; with
 some it replaces all of them.
 
@@ -43,10 +44,10 @@ Examples:
   bramble deploy resize --image ghcr.io/me/resize:1 --module resize.wasm --annotation bramble.policy=bridge")]
 pub(crate) struct Deploy {
     /// A wasm file; with --image, the function's name
-    #[arg(value_name = "FILE|NAME", required_unless_present = "yaml", conflicts_with = "yaml")]
+    #[arg(value_name = "FILE|NAME", conflicts_with_all = ["yaml", "filter", "regex"])]
     source: Option<PathBuf>,
     /// Call the function this instead of what the file is called
-    #[arg(long, value_parser = function_name, conflicts_with_all = ["image", "yaml"])]
+    #[arg(long, value_parser = function_name, conflicts_with = "yaml")]
     name: Option<FunctionName>,
     /// Run this: a container image, or `sha256:…` of a stored module
     #[arg(long, value_name = "IMAGE", conflicts_with = "yaml")]
@@ -63,7 +64,7 @@ pub(crate) struct Deploy {
           default_missing_value = "true", conflicts_with_all = ["yaml", "filter", "regex"])]
     preinit: Option<String>,
     /// Print JSON
-    #[arg(long)]
+    #[arg(short, long)]
     json: bool,
     #[command(flatten)]
     stack: StackFlags,
@@ -73,69 +74,28 @@ pub(crate) struct Deploy {
     options: Options,
 }
 
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Function")]
-pub(crate) struct Options {
-    /// Set an environment variable of the function
-    #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
-    env: Vec<(String, String)>,
-    /// Add a label
-    #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
-    label: Vec<(String, String)>,
-    /// Add an annotation
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
-    annotation: Vec<(String, String)>,
-    /// Let the function read a secret, as a file below /var/openfaas/secrets
-    #[arg(long, value_name = "NAME")]
-    secret: Vec<String>,
-    /// Its arguments (wasm), or its command (containers)
-    #[arg(long, value_name = "WORDS")]
-    fprocess: Option<String>,
-    /// Most memory of a replica, such as 64Mi
-    #[arg(long, value_name = "SIZE", value_parser = memory)]
-    memory_limit: Option<String>,
-    /// Most processor time of a replica, such as 500m
-    #[arg(long, value_name = "CPUS", value_parser = cpus)]
-    cpu_limit: Option<String>,
-    /// Memory that a replica is promised
-    #[arg(long, value_name = "SIZE", value_parser = memory)]
-    memory_request: Option<String>,
-    /// Processor time that a replica is promised
-    #[arg(long, value_name = "CPUS", value_parser = cpus)]
-    cpu_request: Option<String>,
-    /// Where a container may run, such as `node.role == worker`
-    #[arg(long, value_name = "CONSTRAINT")]
-    constraint: Vec<String>,
-    /// Make a container's root file system read-only
-    #[arg(long)]
-    readonly: bool,
-}
-
 impl Deploy {
     /// Uploads or describes, and prints where the function is.
     pub(crate) async fn run(&self, context: &Context) -> Result<()> {
-        let Some(source) = &self.source else {
-            let stack = Stack::load(&self.stack, context).await?;
-            let parallel = usize::from(self.parallel);
-            return stack::run(&stack, &self.options, parallel, self.json, &self.connection, context).await;
-        };
         let api = self.connection.api(context)?;
-        if self.preinit.is_some() && self.image.is_some() && self.module.is_none() {
-            let failure = CliError::usage("--preinit is about a wasm file, and --image names something else");
+        if self.preinit.is_some() && self.module.is_none() && (self.image.is_some() || self.source.is_none())
+        {
+            let failure = CliError::usage("--preinit is about a wasm file, and there is none");
             return Err(failure.hint("give the FILE, or --module FILE beside the image").into());
         }
-        let (name, image) = match &self.image {
-            Some(image) => {
-                let name = function_name(&source.to_string_lossy())?;
+        let (name, image) = match (&self.image, &self.source) {
+            (Some(image), _) => {
+                let name = self.options.place().name(&self.image_name()?)?;
                 let mut deployment = self.options.deployment(&name, image);
                 if let Some(path) = &self.module {
                     let digest = store(&api, context, path, self.preinit.as_deref()).await?;
                     deployment.annotations.insert(MODULE_ANNOTATION.to_owned(), digest);
                 }
-                api.deploy(&deployment).await?;
+                api.deploy(&deployment, self.options.existing()).await?;
                 (name, image.clone())
             }
-            None => self.upload(source, &api, context).await?,
+            (None, Some(source)) => self.upload(source, &api, context).await?,
+            (None, None) => return self.of_stack(context).await,
         };
         let url = api.invoke_url(&name);
         if self.json {
@@ -144,17 +104,60 @@ impl Deploy {
         context.output.line(format!("deployed {}  {url}", context.output.paint(Style::Bold, name.as_str())))
     }
 
+    /// Deploys the functions of the stack file that was named, else of the one that is here.
+    async fn of_stack(&self, context: &Context) -> Result<()> {
+        if !self.stack.is_given() && !has_stack_file(&context.directory) {
+            let error =
+                CliError::usage("there is nothing to deploy: no FILE, no --image and no stack.yml here");
+            return Err(error.hint("give a wasm file, NAME --image IMAGE, or a stack file with -f").into());
+        }
+        if self.name.is_some() {
+            let error =
+                CliError::usage("--name is for a FILE or an --image; a stack file names its functions");
+            return Err(error.hint("--filter NAME deploys one of them").into());
+        }
+        let stack = self.options.place().stack(Stack::load(&self.stack, context).await?)?;
+        let rollout =
+            stack::Rollout { options: &self.options, parallel: usize::from(self.parallel), json: self.json };
+        stack::run(&stack, &rollout, &self.connection, context).await
+    }
+
+    /// The name of a function that an image is given for.
+    fn image_name(&self) -> Result<FunctionName, CliError> {
+        let source =
+            self.source.as_ref().map(|source| function_name(&source.to_string_lossy())).transpose()?;
+        match (source, &self.name) {
+            (Some(source), Some(name)) if source != *name => {
+                Err(CliError::usage(format!("the function is called {source} and, by --name, {name}")))
+            }
+            (Some(name), _) => Ok(name),
+            (None, Some(name)) => Ok(name.clone()),
+            (None, None) => {
+                let error = CliError::usage("a function with an --image needs a name");
+                Err(error.hint("write NAME before --image, or --name NAME"))
+            }
+        }
+    }
+
     /// Uploads the file and deploys it; with options that takes two calls. Answers the digest too.
     async fn upload(&self, path: &Path, api: &Api, context: &Context) -> Result<(FunctionName, String)> {
         let name = match &self.name {
             Some(name) => name.clone(),
             None => name_of(path)?,
         };
+        let (name, existing) = (self.options.place().name(&name)?, self.options.existing());
+        if path.extension().is_some_and(|extension| extension == "yml" || extension == "yaml") {
+            let shown = path.display();
+            let error = CliError::usage(format!("{shown} is no wasm file"));
+            return Err(error
+                .hint(format!("a stack file is named with -f: `bramble deploy -f {shown}`"))
+                .into());
+        }
         let wasm: Bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?.into();
         let spinner = context.output.spinner(format!("uploading {}", path.display()));
         let text = spinner.text();
         let compiling = format!("compiling {name}");
-        if self.options.are_none() {
+        if self.options.are_none() && existing == Existing::Update {
             let stored =
                 api.deploy_wasm(&name, wasm, self.preinit.as_deref(), move || text.say(compiling)).await?;
             return Ok((name, read::<Module>(&stored)?.digest));
@@ -163,56 +166,8 @@ impl Deploy {
         let stored = api.put_module(wasm, self.preinit.as_deref(), move || checking.say("checking")).await?;
         let digest = read::<Module>(&stored)?.digest;
         text.say(compiling);
-        api.deploy(&self.options.deployment(&name, &digest)).await?;
+        api.deploy(&self.options.deployment(&name, &digest), existing).await?;
         Ok((name, digest))
-    }
-}
-
-impl Options {
-    /// Whether the file says everything.
-    fn are_none(&self) -> bool {
-        let name = FunctionName::parse("any").expect("it is a label");
-        let described = serde_json::to_value(self.deployment(&name, ""));
-        described.is_ok_and(|described| described == json!({"service": "any", "image": ""}))
-    }
-
-    /// Adds what was given here to a deployment, and replaces what it says of the same.
-    fn add_to(&self, deployment: &mut Deployment) {
-        let given = self.deployment(&FunctionName::parse("any").expect("it is a label"), "");
-        deployment.env_vars.extend(given.env_vars);
-        deployment.labels.extend(given.labels);
-        deployment.annotations.extend(given.annotations);
-        deployment.limits.extend(given.limits);
-        deployment.requests.extend(given.requests);
-        deployment.env_process = given.env_process.or(deployment.env_process.take());
-        deployment.read_only_root_filesystem |= given.read_only_root_filesystem;
-        for (all, more) in
-            [(&mut deployment.secrets, given.secrets), (&mut deployment.constraints, given.constraints)]
-        {
-            all.extend(more);
-            all.sort();
-            all.dedup();
-        }
-    }
-
-    fn deployment(&self, name: &FunctionName, image: &str) -> Deployment {
-        let map = |pairs: &[(String, String)]| pairs.iter().cloned().collect::<BTreeMap<_, _>>();
-        let resources = |memory: &Option<String>, cpu: &Option<String>| {
-            let pairs = [("memory", memory), ("cpu", cpu)];
-            pairs.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect()
-        };
-        Deployment {
-            env_process: self.fprocess.clone(),
-            env_vars: map(&self.env),
-            labels: map(&self.label),
-            annotations: map(&self.annotation),
-            secrets: self.secret.clone(),
-            constraints: self.constraint.clone(),
-            limits: resources(&self.memory_limit, &self.cpu_limit),
-            requests: resources(&self.memory_request, &self.cpu_request),
-            read_only_root_filesystem: self.readonly,
-            ..Deployment::new(name, image)
-        }
     }
 }
 
@@ -228,15 +183,6 @@ async fn store(api: &Api, context: &Context, path: &Path, preinit: Option<&str>)
     let text = spinner.text();
     let stored = api.put_module(wasm, preinit, move || text.say("checking")).await?;
     Ok(read::<Module>(&stored)?.digest)
-}
-
-/// Checked here, so that a typing error is told before anything is uploaded.
-fn memory(text: &str) -> Result<String, String> {
-    quantity::parse_bytes(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
-}
-
-fn cpus(text: &str) -> Result<String, String> {
-    quantity::parse_cpu_millis(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> CliError {

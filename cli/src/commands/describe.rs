@@ -25,7 +25,7 @@ pub(crate) struct Describe {
     #[command(flatten)]
     place: InNamespace,
     /// Print the gateway's answer as JSON
-    #[arg(long)]
+    #[arg(short, long)]
     json: bool,
     #[command(flatten)]
     connection: Connection,

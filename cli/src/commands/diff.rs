@@ -8,7 +8,7 @@ use bramble_provider::{FunctionName, words};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Connection, Context};
+use super::{Connection, Context, InNamespace};
 use crate::api::{Deployment, FunctionStatus, read};
 use crate::error::{CliError, Exit};
 use crate::rollout::prepare;
@@ -27,8 +27,10 @@ Examples:
 pub(crate) struct Diff {
     #[command(flatten)]
     stack: StackFlags,
+    #[command(flatten)]
+    place: InNamespace,
     /// Print the differences as JSON
-    #[arg(long)]
+    #[arg(short, long)]
     json: bool,
     #[command(flatten)]
     connection: Connection,
@@ -45,7 +47,7 @@ struct Difference {
 impl Diff {
     /// Compares, and prints what differs.
     pub(crate) async fn run(&self, context: &Context) -> Result<()> {
-        let stack = Stack::load(&self.stack, context).await?;
+        let stack = self.place.stack(Stack::load(&self.stack, context).await?)?;
         let api = self.connection.of_stack(context, &stack)?;
         let (mut rows, mut json) = (Vec::new(), Vec::new());
         for (name, function) in &stack.functions {

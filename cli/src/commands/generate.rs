@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::Context;
+use super::{Context, InNamespace};
 use crate::api::Deployment;
 use crate::rollout::prepare;
 use crate::stack::{Stack, StackFlags};
@@ -24,6 +24,8 @@ Examples:
 pub(crate) struct Generate {
     #[command(flatten)]
     stack: StackFlags,
+    #[command(flatten)]
+    place: InNamespace,
     /// What to print
     #[arg(long, value_enum, default_value_t = Format::Json)]
     format: Format,
@@ -40,7 +42,7 @@ enum Format {
 impl Generate {
     /// Prints.
     pub(crate) async fn run(&self, context: &Context) -> Result<()> {
-        let stack = Stack::load(&self.stack, context).await?;
+        let stack = self.place.stack(Stack::load(&self.stack, context).await?)?;
         let mut deployments = Vec::new();
         for (name, function) in &stack.functions {
             let prepared = prepare(&stack, name, function)?;

@@ -18,6 +18,7 @@ use super::{Connection, Context, InNamespace, duration, function_name, key_value
 use crate::api::{Api, own_error};
 use crate::client::RequestBody;
 use crate::error::{CliError, Exit};
+use crate::logins::bearer;
 use crate::output::Output;
 use bramble_provider::url::{encode, query};
 
@@ -31,25 +32,26 @@ const CALLBACK: HeaderName = HeaderName::from_static("x-callback-url");
 #[derive(Debug, Args)]
 #[command(after_help = "\
 stdin is read unless it is a terminal or --data is given. A response that is no success goes to
-stderr, with exit code 1.
+stderr, with exit code 1. What `bramble login` kept is not shown to a function; --token is.
 
 Examples:
   echo hi | bramble invoke hello
   bramble invoke thumbs --content-type image/png < in.png > out.png
   bramble invoke api -X GET --path /users/7 --query full=true -H 'Accept: application/json'
   bramble invoke wordcount --data @README.md
+  bramble invoke 'markdown|base64' < README.md      each gets what the one before answered
   bramble invoke --async report --callback http://127.0.0.1:8080/function/mail")]
 pub(crate) struct Invoke {
-    /// The function
-    #[arg(value_parser = function_name)]
-    name: FunctionName,
+    /// The function, or several as a chain: `first|second`
+    #[arg(value_parser = chain)]
+    name: Chain,
     #[command(flatten)]
     place: InNamespace,
     /// Send this instead of stdin; @FILE sends a file
     #[arg(short, long, value_name = "TEXT|@FILE")]
     data: Option<String>,
     /// The request's method
-    #[arg(short = 'X', long, default_value = "POST", value_parser = method)]
+    #[arg(short = 'X', long, visible_short_alias = 'm', default_value = "POST", value_parser = method)]
     method: Method,
     /// Add a header
     #[arg(short = 'H', long, value_name = "KEY: VALUE", value_parser = parse_header)]
@@ -67,13 +69,28 @@ pub(crate) struct Invoke {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
     /// Queue it instead of waiting for it; prints its call id
-    #[arg(long = "async", conflicts_with_all = ["method", "timeout"])]
+    #[arg(short = 'a', long = "async", conflicts_with_all = ["method", "timeout"])]
     later: bool,
     /// With --async: send the response here, as in http://127.0.0.1:8080/function/mail
     #[arg(long, value_name = "URL", requires = "later", value_parser = header_value)]
     callback: Option<HeaderValue>,
     #[command(flatten)]
     connection: Connection,
+}
+
+/// The functions of an invocation; each gets what the one before answered.
+#[derive(Debug, Clone)]
+struct Chain(Vec<FunctionName>);
+
+impl std::fmt::Display for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self.0.iter().map(FunctionName::as_str).collect();
+        f.write_str(&names.join("|"))
+    }
+}
+
+fn chain(text: &str) -> Result<Chain, CliError> {
+    text.split('|').map(|name| function_name(name.trim())).collect::<Result<_, _>>().map(Chain)
 }
 
 impl Invoke {
@@ -95,11 +112,17 @@ impl Invoke {
     fn request(&self, api: &Api, body: RequestBody) -> Result<Request<RequestBody>> {
         let pairs = self.query.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let prefix = if self.later { "/async-function" } else { "/function" };
-        let path = format!("{prefix}/{}{}{}", self.place.name(&self.name)?, self.path, query(pairs));
+        let names = self.name.0.iter().map(|name| self.place.name(name)).collect::<Result<_, _>>()?;
+        let names = Chain(names).to_string();
+        let path = format!("{prefix}/{}{}{}", names.replace('|', "%7C"), self.path, query(pairs));
         let mut request = api.client().request(self.method.clone(), &path).body(body)?;
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, self.content_type.clone());
         headers.extend(self.callback.clone().map(|url| (CALLBACK, url)));
+        // A login is the gateway's, and no function's to see; a token that is said here is for this one.
+        if let Some(token) = &self.connection.credentials.token {
+            headers.insert(header::AUTHORIZATION, bearer(token)?);
+        }
         add_headers(headers, &self.header);
         Ok(request)
     }
@@ -223,6 +246,14 @@ mod tests {
         assert_eq!((key.as_str(), value.to_str().unwrap()), ("x-a", "b: c"));
         for bad in ["x", ": y", "a b: c", "a: b\nc"] {
             assert!(parse_header(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn several_names_are_a_chain() {
+        assert_eq!(chain("a | b.team|c").unwrap().to_string(), "a|b.team|c");
+        for bad in ["", "a|", "|a", "a||b", "a|B"] {
+            assert!(chain(bad).is_err(), "{bad:?} was accepted");
         }
     }
 

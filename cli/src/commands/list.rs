@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use bramble_provider::DEFAULT_NAMESPACE;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::{Connection, Context, short_digest, short_time};
@@ -13,11 +13,12 @@ use crate::api::{Api, FunctionStatus, read};
 #[command(after_help = "\
 Examples:
   bramble list
+  bramble list --sort invocations
   bramble list -q | xargs bramble remove
   bramble list --json | jq '.[].name'")]
 pub(crate) struct List {
     /// Print the gateway's answer as JSON
-    #[arg(long, conflicts_with_all = ["quiet", "verbose"])]
+    #[arg(short, long, conflicts_with_all = ["quiet", "verbose"])]
     json: bool,
     /// Print names only
     #[arg(short, long, conflicts_with = "verbose")]
@@ -31,8 +32,19 @@ pub(crate) struct List {
     /// The functions of all namespaces
     #[arg(long, conflicts_with = "namespace")]
     all_namespaces: bool,
+    /// What comes first: by name, the most invocations, or what was deployed last
+    #[arg(long, value_enum, value_name = "ORDER", default_value_t = Order::Name)]
+    sort: Order,
     #[command(flatten)]
     connection: Connection,
+}
+
+/// In which order functions are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Order {
+    Name,
+    Invocations,
+    Creation,
 }
 
 impl List {
@@ -48,6 +60,14 @@ impl List {
         }
         let mut functions: Vec<FunctionStatus> = read(&answer)?;
         functions.sort_by_key(full_name);
+        match self.sort {
+            Order::Name => {}
+            Order::Invocations => {
+                functions.sort_by(|a, b| b.invocation_count.total_cmp(&a.invocation_count));
+            }
+            // Times of one form and zone sort as they are written.
+            Order::Creation => functions.sort_by(|a, b| b.created_at.cmp(&a.created_at)),
+        }
         if self.quiet {
             let names: String = functions.iter().map(|function| full_name(function) + "\n").collect();
             return context.output.bytes(names.as_bytes());

@@ -15,7 +15,7 @@ use tokio::runtime::Builder;
 use super::build::{BuildFlags, build};
 use super::invoke;
 use super::{Context, key_value, name_of};
-use crate::api::{Api, Deployment};
+use crate::api::{Api, Deployment, Existing};
 use crate::error::CliError;
 use crate::rollout::{LocalModule, Prepared, deploy, prepare};
 use crate::stack::{Stack, StackFlags};
@@ -136,7 +136,7 @@ impl LocalRun {
 
     async fn work(&self, function: Prepared, api: Api, context: &Context) -> Result<()> {
         let name = function.name.clone();
-        deploy(api.clone(), function, false, context.output).await?;
+        deploy(api.clone(), function, false, Existing::Update, context.output).await?;
         if self.port.is_some() {
             context
                 .output

@@ -10,7 +10,7 @@ use super::typed::read_text;
 use super::{Connection, Context};
 use crate::api::Api;
 use crate::error::CliError;
-use crate::logins::basic;
+use crate::logins::{basic, bearer};
 
 /// Longest password.
 const MAX_PASSWORD_BYTES: u64 = 4_096;
@@ -23,39 +23,62 @@ OPENFAAS_CONFIG if that is set), which faas-cli uses too. Nobody else can read t
 
 Examples:
   bramble login --password-stdin < password.txt
-  docker exec GATEWAY cat /run/secrets/basic-auth-password | bramble login -g https://pi:8080 -s")]
+  docker exec GATEWAY cat /run/secrets/basic-auth-password | bramble login -g https://pi:8080 -s
+  bramble login -g https://far --token \"$TOKEN\"        where a proxy before the gateway asks for one")]
 pub(crate) struct Login {
     /// The user
     #[arg(short, long, default_value = "admin")]
     username: String,
     /// The password; others on this machine may see it while the command runs
-    #[arg(short, long, conflicts_with = "password_stdin")]
+    #[arg(short, long, conflicts_with_all = ["password_stdin", "token"])]
     password: Option<String>,
     /// Read the password from stdin
-    #[arg(short = 's', long)]
+    #[arg(short = 's', long, conflicts_with = "token")]
     password_stdin: bool,
     #[command(flatten)]
     connection: Connection,
 }
 
+/// What is kept for the gateway.
+enum Kept<'a> {
+    Token(&'a str),
+    Password(String),
+}
+
 impl Login {
     /// Asks the gateway, and keeps what it took.
     pub(crate) async fn run(&self, context: &Context) -> Result<()> {
-        let password = self.password()?;
-        let api = self.connection.api(context)?;
-        let api = Api::new(api.client().clone().logged_in(Some(basic(&self.username, &password)?)));
+        let kept = match &self.connection.credentials.token {
+            Some(token) => Kept::Token(token),
+            None => Kept::Password(self.password()?),
+        };
+        let shown = match &kept {
+            Kept::Token(token) => bearer(token)?,
+            Kept::Password(password) => basic(&self.username, password)?,
+        };
+        let api = Api::new(self.connection.client(context)?.logged_in(Some(shown)));
         let url = api.client().url().clone();
         let answer = api.ask_for_functions().await?;
         match answer.status {
             status if status.is_success() => {}
             StatusCode::UNAUTHORIZED => {
-                return Err(CliError::failed(format!("{url} takes no such user and password")).into());
+                let what = if matches!(kept, Kept::Token(_)) { "token" } else { "user and password" };
+                return Err(CliError::failed(format!("{url} takes no such {what}")).into());
             }
             status => return Err(crate::api::failure(status, &answer.body, "the login").into()),
         }
-        let path =
-            context.environment.logins().remember(&url, &self.username, &password)?.display().to_string();
-        context.output.line(format!("logged in to {url} as {}, kept in {path}", self.username))
+        let nobody = Api::new(self.connection.client(context)?.logged_in(None));
+        if nobody.ask_for_functions().await?.status.is_success() {
+            context.output.warn(format!("{url} asks nobody for credentials, so these were not looked at"));
+        }
+        let logins = context.environment.logins();
+        let (path, who) = match kept {
+            Kept::Token(token) => (logins.remember_token(&url, token)?, "with a token".to_owned()),
+            Kept::Password(password) => {
+                (logins.remember(&url, &self.username, &password)?, format!("as {}", self.username))
+            }
+        };
+        context.output.line(format!("logged in to {url} {who}, kept in {}", path.display()))
     }
 
     fn password(&self) -> Result<String> {

@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime};
 use anyhow::Result;
 use bramble_provider::FunctionName;
 use bytes::{Buf, BytesMut};
-use clap::Args;
+use clap::{ArgAction, Args, ValueEnum};
 use http::Method;
 use http_body_util::{BodyExt, Limited};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Connection, Context, duration, function_name, in_namespace, short_time};
+use super::{Connection, Context, InNamespace, duration, function_name, short_time};
 use crate::api::failure;
 use crate::client::{ANSWER_LIMIT, RequestBody};
 use crate::error::CliError;
@@ -30,35 +30,59 @@ const MAX_FAILURE_BYTES: usize = 64 << 10;
 Examples:
   bramble logs hello --follow
   bramble logs hello --since 10m --lines 100
+  bramble logs hello --since-time 2026-11-20T09:00:00Z
   bramble logs hello --json | jq -r .text")]
 pub(crate) struct Logs {
     /// The function
     #[arg(value_parser = function_name)]
     name: FunctionName,
-    /// The function's namespace, unless its name ends with it
-    #[arg(long, value_name = "NAME")]
-    namespace: Option<String>,
+    #[command(flatten)]
+    place: InNamespace,
     /// Go on with lines as they are written
-    #[arg(short, long)]
+    #[arg(short, long, visible_alias = "tail", visible_short_alias = 't', value_name = "true|false",
+          num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = false,
+          hide_default_value = true, action = ArgAction::Set)]
     follow: bool,
     /// Only lines that are not older than this
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     since: Option<Duration>,
-    /// Only the last N of the lines there are
-    #[arg(short = 'n', long, value_name = "N")]
-    lines: Option<u32>,
+    /// Only lines from this time on (RFC 3339)
+    #[arg(long, value_name = "TIME", conflicts_with = "since")]
+    since_time: Option<Timestamp>,
+    /// Only the last N of the lines there are; all of them when N is not above 0
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    lines: Option<i64>,
     /// Only lines of this instance: an invocation's id, or a container's
     #[arg(long, value_name = "ID")]
     instance: Option<String>,
     /// Print each line as JSON, as the gateway sends it
-    #[arg(long)]
+    #[arg(short, long, conflicts_with = "output")]
     json: bool,
+    /// How a line is printed
+    #[arg(short, long, value_enum, default_value_t = Form::Plain)]
+    output: Form,
     #[command(flatten)]
     connection: Connection,
 }
 
+/// How a line is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// Its time, its instance and its text
+    Plain,
+    /// `key=value` for each thing that is known of it
+    #[value(name = "keyvalue")]
+    KeyValue,
+    /// As the gateway sends it, the same as --json
+    Json,
+}
+
 #[derive(Debug, Deserialize)]
 struct Line {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    namespace: String,
     #[serde(default)]
     instance: String,
     #[serde(default)]
@@ -70,7 +94,7 @@ impl Logs {
     /// Prints lines as they come, until there are no more.
     pub(crate) async fn run(&self, context: &Context) -> Result<()> {
         let api = self.connection.api(context)?;
-        let name = in_namespace(&self.name, self.namespace.as_deref())?;
+        let name = self.place.name(&self.name)?;
         let path = format!("/system/logs{}", self.query(&name)?);
         let request = api.client().request(Method::GET, &path).body(RequestBody::empty())?;
         let response = api.client().send(request, Some(ANSWER_LIMIT)).await?;
@@ -92,14 +116,15 @@ impl Logs {
     }
 
     fn query(&self, name: &FunctionName) -> Result<String> {
-        let since = match self.since {
-            None => None,
-            Some(since) => {
+        let since = match (self.since_time, self.since) {
+            (Some(time), _) => Some(time.to_string()),
+            (None, None) => None,
+            (None, Some(since)) => {
                 let start = SystemTime::now().checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH);
                 Some(Timestamp::try_from(start)?.to_string())
             }
         };
-        let lines = self.lines.map(|lines| lines.to_string());
+        let lines = self.lines.filter(|lines| *lines > 0).map(|lines| lines.to_string());
         let default = bramble_provider::DEFAULT_NAMESPACE;
         let namespace = Some(name.namespace()).filter(|namespace| *namespace != default);
         let pairs = [
@@ -129,10 +154,12 @@ impl Logs {
 
     fn print(&self, line: &[u8], output: Output) -> Result<()> {
         let raw = String::from_utf8_lossy(line);
-        match serde_json::from_slice::<Line>(line) {
-            Ok(line) if !self.json => output.line(format_line(&line, output)),
+        let form = if self.json { Form::Json } else { self.output };
+        match (serde_json::from_slice::<Line>(line), form) {
+            (Ok(line), Form::Plain) => output.line(format_line(&line, output)),
+            (Ok(line), Form::KeyValue) => output.line(key_values(&line)),
             // What is no line of ours is shown as it came.
-            _ => output.line(raw),
+            (_, Form::Json) | (Err(_), _) => output.line(raw),
         }
     }
 }
@@ -144,4 +171,36 @@ fn format_line(line: &Line, output: Output) -> String {
         instance => format!("{time} ({instance})"),
     };
     format!("{} {}", output.paint(Style::Dim, &about), line.text)
+}
+
+fn key_values(line: &Line) -> String {
+    let Line { name, namespace, instance, timestamp, text } = line;
+    let pairs = [
+        ("timestamp", timestamp),
+        ("name", name),
+        ("namespace", namespace),
+        ("instance", instance),
+        ("text", text),
+    ];
+    pairs.map(|(key, value)| format!("{key}={value:?}")).join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_a_line_is_told_key_by_key() {
+        let line = Line {
+            name: "a".to_owned(),
+            namespace: "team".to_owned(),
+            instance: "7".to_owned(),
+            timestamp: "2026-11-20T09:56:00Z".to_owned(),
+            text: "say \"hi\"".to_owned(),
+        };
+        assert_eq!(
+            key_values(&line),
+            r#"timestamp="2026-11-20T09:56:00Z" name="a" namespace="team" instance="7" text="say \"hi\"""#
+        );
+    }
 }

@@ -40,7 +40,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct List {
     /// Print the gateway's answer as JSON
-    #[arg(long)]
+    #[arg(short, long)]
     json: bool,
     #[command(flatten)]
     connection: Connection,
@@ -57,7 +57,7 @@ struct Upload {
           default_missing_value = "true")]
     preinit: Option<String>,
     /// Print the gateway's answer as JSON
-    #[arg(long)]
+    #[arg(short, long)]
     json: bool,
     #[command(flatten)]
     connection: Connection,

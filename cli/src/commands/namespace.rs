@@ -11,17 +11,20 @@ use super::{Connection, Context, key_value};
 
 /// Make, list, describe, change and remove namespaces
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "\
 A function is deployed into a namespace as NAME.NAMESPACE, or with --namespace. A namespace need not be
 made first; it is there as long as it was made, or has a function or a secret in it.
 
 Examples:
   bramble namespace create team --label owner=ops
-  bramble namespace list
+  bramble namespace list                    as `bramble namespace` alone does
   bramble namespace remove team")]
 pub(crate) struct Namespace {
     #[command(subcommand)]
-    verb: Verb,
+    verb: Option<Verb>,
+    #[command(flatten)]
+    list: List,
 }
 
 #[derive(Debug, Subcommand)]
@@ -66,7 +69,7 @@ struct Named {
 #[derive(Debug, Args)]
 struct List {
     /// Print the gateway's answer as JSON
-    #[arg(long)]
+    #[arg(short, long)]
     json: bool,
     #[command(flatten)]
     connection: Connection,
@@ -77,23 +80,27 @@ impl Namespace {
     pub(crate) async fn run(&self, context: &Context) -> Result<()> {
         let output = context.output;
         match &self.verb {
-            Verb::Create(write) => write.run(context, Method::POST, "created").await,
-            Verb::Update(write) => write.run(context, Method::PUT, "updated").await,
-            Verb::Describe(Named { name, connection }) => {
+            None => self.list.run(context).await,
+            Some(Verb::Create(write)) => write.run(context, Method::POST, "created").await,
+            Some(Verb::Update(write)) => write.run(context, Method::PUT, "updated").await,
+            Some(Verb::Describe(Named { name, connection })) => {
                 output.json(&connection.api(context)?.namespace(name).await?)
             }
-            Verb::List(list) => {
-                let names = list.connection.api(context)?.namespaces().await?;
-                if list.json {
-                    output.json(&names)
-                } else {
-                    names.iter().try_for_each(|name| output.line(name))
-                }
-            }
-            Verb::Remove(Named { name, connection }) => {
+            Some(Verb::List(list)) => list.run(context).await,
+            Some(Verb::Remove(Named { name, connection })) => {
                 connection.api(context)?.write_namespace(Method::DELETE, name, None).await?;
                 output.line(format!("removed namespace {name}"))
             }
+        }
+    }
+}
+
+impl List {
+    async fn run(&self, context: &Context) -> Result<()> {
+        let names = self.connection.api(context)?.namespaces().await?;
+        match self.json {
+            true => context.output.json(&names),
+            false => names.iter().try_for_each(|name| context.output.line(name)),
         }
     }
 }

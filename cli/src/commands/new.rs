@@ -10,6 +10,7 @@ use bramble_provider::FunctionName;
 use clap::Args;
 use serde_json::json;
 
+use super::deploy::Resources;
 use super::{Context, function_name};
 use crate::config::DEFAULT_GATEWAY;
 use crate::error::CliError;
@@ -31,7 +32,7 @@ pub(crate) struct New {
     #[arg(required_unless_present = "list", value_parser = function_name)]
     name: Option<FunctionName>,
     /// The template
-    #[arg(long, value_name = "TEMPLATE", required_unless_present = "list")]
+    #[arg(long, value_name = "TEMPLATE")]
     lang: Option<String>,
     /// List the templates
     #[arg(long, conflicts_with_all = ["name", "lang"])]
@@ -45,8 +46,16 @@ pub(crate) struct New {
     /// What a container image's name begins with [env: OPENFAAS_PREFIX]
     #[arg(short, long, value_name = "PREFIX")]
     prefix: Option<String>,
+    /// The gateway that the stack file names
+    #[arg(short, long, value_name = "URL", default_value = DEFAULT_GATEWAY, conflicts_with = "append")]
+    gateway: String,
+    #[command(flatten)]
+    resources: Resources,
+    /// Say nothing about how to go on
+    #[arg(short, long)]
+    quiet: bool,
     /// With --list: print JSON
-    #[arg(long, requires = "list")]
+    #[arg(short, long, requires = "list")]
     json: bool,
 }
 
@@ -54,8 +63,14 @@ impl New {
     /// Writes the files, and says how to go on.
     pub(crate) fn run(&self, context: &Context) -> Result<()> {
         let templates = Templates::beside(&context.directory);
-        let (Some(name), Some(lang)) = (&self.name, &self.lang) else {
+        let Some(name) = &self.name else {
             return list(&templates, self.json, context);
+        };
+        let Some(lang) = &self.lang else {
+            let error = CliError::usage("a new function needs a template");
+            return Err(error
+                .hint("name one with --lang; `bramble new --list` names those there are")
+                .into());
         };
         let Some(template) = templates.find(lang)? else {
             let error = CliError::usage(format!("there is no template {lang:?}"));
@@ -70,7 +85,9 @@ impl New {
         let file = self.append.clone().unwrap_or_else(|| format!("{}.yml", name.name()).into());
         let path = context.directory.join(&file);
         if folder.exists() {
-            return Err(there_already(&handler).into());
+            return Err(there_already(&handler)
+                .hint("give the function another name, or --handler FOLDER")
+                .into());
         }
         let entry = self.entry(name, &template, &handler, context)?;
         let text = match (&self.append, path.exists()) {
@@ -79,8 +96,9 @@ impl New {
                 return Err(there_already(&file).hint("--append FILE adds to a stack file").into());
             }
             (None, false) => {
+                let gateway = &self.gateway;
                 format!(
-                    "version: 1.0\nprovider:\n  name: openfaas\n  gateway: {DEFAULT_GATEWAY}\nfunctions:\n{entry}"
+                    "version: 1.0\nprovider:\n  name: openfaas\n  gateway: {gateway}\nfunctions:\n{entry}"
                 )
             }
         };
@@ -92,6 +110,9 @@ impl New {
             handler.display(),
             file.display()
         ))?;
+        if self.quiet {
+            return Ok(());
+        }
         if let Some(welcome) = template.welcome() {
             context.output.line(welcome)?;
         }
@@ -122,6 +143,14 @@ impl New {
         }
         if name.namespace() != bramble_provider::DEFAULT_NAMESPACE {
             let _ = writeln!(lines, "    namespace: {}", name.namespace());
+        }
+        for (key, amounts) in [("limits", self.resources.limits()), ("requests", self.resources.requests())] {
+            if !amounts.is_empty() {
+                let _ = writeln!(lines, "    {key}:");
+            }
+            for (key, amount) in amounts {
+                let _ = writeln!(lines, "      {key}: {amount}");
+            }
         }
         Ok(lines)
     }

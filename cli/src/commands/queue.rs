@@ -92,7 +92,7 @@ struct What {
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
     /// Print the gateway's answer as JSON
-    #[arg(long)]
+    #[arg(short, long)]
     json: bool,
     #[command(flatten)]
     connection: Connection,

@@ -35,9 +35,15 @@ pub(crate) struct RegistryLogin {
     /// The registry
     #[arg(long, value_name = "HOST", default_value = "https://index.docker.io/v1/")]
     server: String,
-    /// Who logs in; the password is read from stdin
+    /// Who logs in
     #[arg(short, long, value_name = "NAME")]
     username: String,
+    /// The password; others on this machine may see it while the command runs
+    #[arg(short, long, conflicts_with = "password_stdin")]
+    password: Option<String>,
+    /// Read the password from stdin, as is done without --password
+    #[arg(short = 's', long)]
+    password_stdin: bool,
     /// The file
     #[arg(short, long, value_name = "FILE", default_value = "credentials/config.json")]
     output: PathBuf,
@@ -49,7 +55,13 @@ impl RegistryLogin {
         if self.username.is_empty() || self.username.contains(':') || self.server.is_empty() {
             return Err(CliError::usage("a registry and a name without `:` are needed").into());
         }
-        let password = password()?;
+        let password = match &self.password {
+            Some(password) if password.is_empty() => {
+                return Err(CliError::usage("--password is empty").into());
+            }
+            Some(password) => password.clone(),
+            None => password()?,
+        };
         let path = context.directory.join(&self.output);
         let mut document = read(&path)?;
         let auth = STANDARD.encode(format!("{}:{password}", self.username));

@@ -18,7 +18,7 @@ Examples:
   bramble list -q | xargs bramble remove")]
 pub(crate) struct Remove {
     /// The functions
-    #[arg(required_unless_present = "yaml", conflicts_with = "yaml")]
+    #[arg(required_unless_present_any = ["yaml", "filter", "regex"], conflicts_with_all = ["yaml", "filter", "regex"])]
     #[arg(value_name = "NAME", value_parser = function_name)]
     names: Vec<FunctionName>,
     #[command(flatten)]
@@ -33,15 +33,17 @@ impl Remove {
     /// Removes what can be removed; the first failure makes the exit code.
     pub(crate) async fn run(&self, context: &Context) -> Result<()> {
         let (api, names) = match self.stack.is_given() {
-            false => (self.connection.api(context)?, self.names.clone()),
+            false => {
+                let names = self.names.iter().map(|name| self.place.name(name)).collect::<Result<_, _>>()?;
+                (self.connection.api(context)?, names)
+            }
             true => {
-                let stack = Stack::load(&self.stack, context).await?;
-                (self.connection.of_stack(context, &stack)?, stack.functions.into_keys().collect())
+                let stack = self.place.stack(Stack::load(&self.stack, context).await?)?;
+                (self.connection.of_stack(context, &stack)?, stack.functions.into_keys().collect::<Vec<_>>())
             }
         };
         let mut failure = None;
         for name in &names {
-            let name = &self.place.name(name)?;
             match api.remove(name).await {
                 Ok(()) => context.output.line(format!("removed {name}"))?,
                 // Without a gateway the others fail the same way.

@@ -33,7 +33,7 @@ pub(crate) struct Scale {
     #[arg(long, conflicts_with = "replicas")]
     explain: bool,
     /// With --explain: print the gateway's answer as JSON
-    #[arg(long, requires = "explain")]
+    #[arg(short, long, requires = "explain")]
     json: bool,
     #[command(flatten)]
     place: InNamespace,

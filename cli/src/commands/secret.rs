@@ -71,7 +71,7 @@ struct Write {
 #[derive(Debug, Args)]
 struct List {
     /// Print the gateway's answer as JSON
-    #[arg(long, conflicts_with = "quiet")]
+    #[arg(short, long, conflicts_with = "quiet")]
     json: bool,
     /// Print names only
     #[arg(short, long)]

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::deploy::Options;
 use super::{Connection, Context, function_name};
 use crate::api::Deployment;
 use crate::output::Style;
@@ -23,6 +24,7 @@ Examples:
   bramble store list
   bramble store inspect figlet
   bramble store deploy figlet --samples ~/.cache/bramble/examples
+  bramble store deploy figlet --name banner -n team --env exec_timeout=2s
   bramble store list --url ./functions.json
   bramble store deploy nodeinfo --platform x86_64         its container image")]
 pub(crate) struct Store {
@@ -32,10 +34,11 @@ pub(crate) struct Store {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(visible_alias = "ls")]
     List(List),
     #[command(visible_alias = "describe")]
     Inspect(Inspect),
-    Deploy(Deploy),
+    Deploy(Box<Deploy>),
 }
 
 /// Which store, and which of its images.
@@ -58,7 +61,7 @@ struct List {
     #[arg(short, long)]
     all: bool,
     /// Print JSON
-    #[arg(long)]
+    #[arg(short, long)]
     json: bool,
 }
 
@@ -77,18 +80,20 @@ struct Deploy {
     /// The function
     name: String,
     /// Call it this
-    #[arg(long, value_name = "NAME")]
-    r#as: Option<String>,
+    #[arg(long = "name", alias = "as", value_name = "NAME")]
+    called: Option<String>,
     /// Where the wasm files of Bramble's own store are [env: BRAMBLE_SAMPLES]
     #[arg(long, value_name = "FOLDER")]
     samples: Option<std::path::PathBuf>,
     /// Print JSON
-    #[arg(long)]
+    #[arg(short, long)]
     json: bool,
     #[command(flatten)]
     store: StoreFlags,
     #[command(flatten)]
     connection: Connection,
+    #[command(flatten)]
+    options: Options,
 }
 
 impl Store {
@@ -149,13 +154,14 @@ impl Deploy {
     async fn run(&self, context: &Context) -> Result<()> {
         let catalogue = self.store.read(context).await?;
         let entry = catalogue.find(&self.name)?;
-        let name = function_name(self.r#as.as_deref().unwrap_or(&entry.name))?;
+        let name =
+            self.options.place().name(&function_name(self.called.as_deref().unwrap_or(&entry.name))?)?;
         let samples = match &self.samples {
             Some(samples) => Some(samples.clone()),
             None => context.environment.get("BRAMBLE_SAMPLES")?.map(Into::into),
         };
         let (image, module) = catalogue.code(entry, &self.store.platform, samples.as_deref()).await?;
-        let deployment = Deployment {
+        let mut deployment = Deployment {
             env_process: entry.fprocess.clone().filter(|words| !words.is_empty()),
             env_vars: entry.environment.clone(),
             labels: entry.labels.clone(),
@@ -163,9 +169,10 @@ impl Deploy {
             read_only_root_filesystem: entry.read_only_root_filesystem,
             ..Deployment::new(&name, image)
         };
+        self.options.add_to(&mut deployment);
         let api = self.connection.api(context)?;
         let prepared = Prepared { name: name.clone(), deployment, module };
-        let done = deploy(api.clone(), prepared, false, context.output).await?;
+        let done = deploy(api.clone(), prepared, false, self.options.existing(), context.output).await?;
         let url = api.invoke_url(&name);
         if self.json {
             return context.output.json(&json!({"name": name, "url": url, "image": done.deployment.image}));

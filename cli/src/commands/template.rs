@@ -23,6 +23,7 @@ Examples:
   bramble template pull https://git.example.org/me/templates#v2
   bramble template pull ../templates --only rust-http
   bramble template pull -f stack.yml              those that configuration.templates names
+  bramble template pull stack                     the same, of the stack.yml that is here
   bramble template new my-rust --from rust        a copy of one to change")]
 pub(crate) struct Template {
     #[command(subcommand)]
@@ -40,7 +41,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct List {
     /// Print JSON
-    #[arg(long)]
+    #[arg(short, long)]
     json: bool,
 }
 
@@ -86,7 +87,9 @@ impl Pull {
     async fn run(&self, context: &Context) -> Result<()> {
         let directory = context.directory.clone();
         let mut wanted = Vec::new();
-        if self.stack.is_given() {
+        // As faas-cli says it, unless it is a folder.
+        let of_stack = self.address.as_deref() == Some("stack") && !directory.join("stack").exists();
+        if self.stack.is_given() || of_stack {
             for template in Stack::load(&self.stack, context).await?.templates {
                 match template.source {
                     Some(source) => wanted.push((source, Some(template.name))),

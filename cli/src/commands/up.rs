@@ -10,15 +10,17 @@ use anyhow::Result;
 use clap::Args;
 
 use super::build::BuildFlags;
+use super::deploy::Options;
 use super::{Connection, Context};
 use crate::api::Api;
 use crate::client::{Client, Trust};
 use crate::config::{SettingFlags, Settings, resolve};
+use crate::error::CliError;
 use crate::logins::Logins;
 use crate::output::Output;
 use crate::samples::{self, Sample};
 use crate::serve;
-use crate::stack::StackFlags;
+use crate::stack::{StackFlags, has_stack_file};
 use bramble_provider::HttpUrl;
 use credentials::Login;
 use greeting::{Greeting, Made};
@@ -44,7 +46,7 @@ Examples:
 // What would mean nothing is refused: a gateway that is started is on this machine and builds nothing, and
 // functions of a stack file need no samples.
 #[command(mut_arg("gateway", |flag| flag.requires("yaml")), mut_arg("tls_ca", |flag| flag.requires("yaml")))]
-#[command(mut_arg("tls_no_verify", |flag| flag.requires("yaml")))]
+#[command(mut_arg("tls_no_verify", |flag| flag.requires("yaml")), mut_arg("token", |flag| flag.requires("yaml")))]
 #[command(mut_arg("parallel", |flag| flag.requires("yaml")), mut_arg("no_cache", |flag| flag.requires("yaml")))]
 #[command(mut_arg("shrinkwrap", |flag| flag.requires("yaml")))]
 #[command(mut_arg("samples", |flag| flag.conflicts_with("yaml")))]
@@ -66,6 +68,8 @@ pub(crate) struct Up {
     #[command(flatten)]
     rollout: stack::RolloutFlags,
     #[command(flatten)]
+    options: Options,
+    #[command(flatten)]
     connection: Connection,
 }
 
@@ -75,6 +79,7 @@ impl Up {
         if self.stack.is_given() {
             return super::client_runtime()?.block_on(stack::run(&self, context));
         }
+        self.is_of_no_stack(context)?;
         let resolve = |flags: &_| resolve(flags, &context.environment, &context.directory);
         let flags = credentials::provide(self.flags.clone(), &resolve(&self.flags)?)?;
         let resolved = resolve(&flags)?;
@@ -109,6 +114,23 @@ impl Up {
             Some(address) => swarm_init::run(&settings.gateway.containers, address.as_deref(), context).await,
             None => Ok(()),
         }
+    }
+}
+
+impl Up {
+    /// Refuses what is only about a stack file, and tells who may have meant the one that is here.
+    fn is_of_no_stack(&self, context: &Context) -> Result<(), CliError> {
+        let here = has_stack_file(&context.directory);
+        if !self.options.are_none() || self.options.place().namespace.is_some() {
+            let error = CliError::usage("options of functions, such as --env, need a stack file");
+            return Err(error.hint("name one with -f, as in `bramble up -f stack.yml`"));
+        }
+        if here {
+            context
+                .output
+                .note("starting a gateway; `bramble up -f FILE` brings up the stack file that is here");
+        }
+        Ok(())
     }
 }
 

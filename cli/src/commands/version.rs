@@ -16,8 +16,11 @@ Examples:
   bramble version --json | jq -r .gateway.version.release")]
 pub(crate) struct Version {
     /// Print JSON
-    #[arg(long)]
+    #[arg(short, long)]
     json: bool,
+    /// Print the version of this command only, and ask nobody
+    #[arg(long, visible_alias = "short-version", conflicts_with = "json")]
+    short: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -25,8 +28,11 @@ pub(crate) struct Version {
 impl Version {
     /// Asks and prints.
     pub(crate) async fn run(&self, context: &Context) -> Result<()> {
-        let api = self.connection.api(context)?;
         let client = env!("CARGO_PKG_VERSION");
+        if self.short {
+            return context.output.line(client);
+        }
+        let api = self.connection.api(context)?;
         let gateway = api.info().await;
         if self.json {
             let client = json!({"version": client});

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use bramble_provider::{DEFAULT_NAMESPACE, FunctionName, quantity};
 use serde::{Deserialize, Deserializer};
 
-use super::Stack;
+use super::{Stack, shortened};
 use crate::error::CliError;
 
 /// Most functions of one file.
 const MAX_FUNCTIONS: usize = 10_000;
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "a map with a key `functions`")]
 pub(super) struct Document {
     version: Option<String>,
     #[serde(deserialize_with = "or_default")]
@@ -25,14 +25,14 @@ pub(super) struct Document {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "a map with `name` and `gateway`")]
 struct Provider {
     name: Option<String>,
     gateway: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "a map with `templates` and `copy`")]
 struct Configuration {
     #[serde(deserialize_with = "or_default")]
     templates: Vec<TemplateSource>,
@@ -42,7 +42,7 @@ struct Configuration {
 
 /// A template that the stack asks for, and where it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "a map with `name` and `source`")]
 pub(crate) struct TemplateSource {
     /// Its name.
     pub(crate) name: String,
@@ -52,7 +52,7 @@ pub(crate) struct TemplateSource {
 
 /// One function of a stack file. What is not written is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "a map such as {image: NAME} or {lang: TEMPLATE, handler: FOLDER}")]
 pub(crate) struct Function {
     /// The template's name.
     pub(crate) lang: Option<String>,
@@ -108,7 +108,7 @@ pub(crate) struct Function {
 /// Reads the text; a mistake is told with its line and column.
 pub(super) fn read(source: &str, text: &str) -> Result<Document, CliError> {
     serde_norway::from_str(text).map_err(|error| {
-        let message = format!("{source} cannot be understood: {error}");
+        let message = format!("{source} cannot be understood: {}", shortened(&error.to_string()));
         let line = error.location().map(|location| location.line());
         let indented_by_tab = |line: &str| line.trim_start_matches(' ').starts_with('\t');
         let about = line.into_iter().flat_map(|line| [line, line.saturating_sub(1)]);
@@ -130,7 +130,7 @@ impl Document {
         directory: PathBuf,
         warnings: Vec<String>,
     ) -> Result<Stack, CliError> {
-        let refused = |reason: String| CliError::usage(format!("{source}: {reason}"));
+        let refused = |reason: String| CliError::usage(format!("{source}: {}", shortened(&reason)));
         if let Some(version) = self.version.filter(|version| version != "1.0" && version != "1") {
             return Err(refused(format!("version: {version:?} is not known; write 1.0")));
         }
@@ -147,7 +147,7 @@ impl Document {
         }
         let mut functions = BTreeMap::new();
         for (name, function) in self.functions {
-            let refused = |reason: String| refused(format!("functions.{name}: {reason}"));
+            let refused = |reason: String| refused(format!("functions.{}: {reason}", shortened(&name)));
             let function = function.ok_or_else(|| refused("it is empty".to_owned()))?;
             let namespace = function.namespace.as_deref().filter(|text| !text.is_empty());
             let full = FunctionName::new(&name, namespace.unwrap_or(DEFAULT_NAMESPACE));

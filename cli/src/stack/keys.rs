@@ -2,6 +2,7 @@
 
 use serde_norway::{Mapping, Value};
 
+use super::shortened;
 use crate::error::CliError;
 
 const DOCUMENT: &[&str] = &["version", "provider", "functions", "configuration"];
@@ -39,8 +40,9 @@ const ALIKE: f64 = 0.8;
 /// # Errors
 /// For a key that is written twice, which the first reading does not see.
 pub(super) fn check(source: &str, text: &str, warnings: &mut Vec<String>) -> Result<(), CliError> {
-    let document = serde_norway::from_str(text)
-        .map_err(|error| CliError::usage(format!("{source} cannot be understood: {error}")))?;
+    let document = serde_norway::from_str(text).map_err(|error: serde_norway::Error| {
+        CliError::usage(format!("{source} cannot be understood: {}", shortened(&error.to_string())))
+    })?;
     let Value::Mapping(document) = document else { return Ok(()) };
     let mut found = Unknown { source, text, warnings };
     found.keys("", &document, DOCUMENT);
@@ -84,7 +86,7 @@ impl Unknown<'_> {
             if known.contains(&key) || key.starts_with("x-") {
                 continue;
             }
-            let full = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+            let full = if path.is_empty() { shortened(key) } else { shortened(&format!("{path}.{key}")) };
             let line = self.line(key).map(|line| format!(", line {line}")).unwrap_or_default();
             let meant = meant(key, known).map(|meant| format!("; did you mean {meant}?"));
             let warning =

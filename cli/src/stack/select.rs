@@ -2,31 +2,49 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use regex_lite::Regex;
 
 use super::Stack;
+use super::tag::Tag;
 use crate::error::CliError;
 
 /// The flags of every verb that takes a stack file.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Stack file")]
 pub(crate) struct StackFlags {
     /// The stack file, or an http URL of one
     #[arg(short = 'f', long = "yaml", value_name = "FILE|URL")]
     yaml: Option<String>,
     /// Only functions whose names match, such as `api-*`
-    #[arg(long, value_name = "GLOB", conflicts_with = "regex", requires = "yaml")]
+    #[arg(long, value_name = "GLOB", conflicts_with = "regex")]
     filter: Option<String>,
     /// Only functions whose names match this regular expression
-    #[arg(long, value_name = "REGEX", requires = "yaml")]
+    #[arg(long, value_name = "REGEX")]
     regex: Option<String>,
+    /// Whether variables such as ${TAG:-latest} are replaced
+    #[arg(long, value_name = "true|false", default_value_t = true, hide_default_value = true, num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
+    envsubst: bool,
+    /// Add what git says of the folder to the tags of the images that are built
+    #[arg(long, value_enum, value_name = "WHAT")]
+    tag: Option<Tag>,
 }
 
 impl StackFlags {
-    /// Whether a stack file was named.
+    /// Whether a stack file was named, or functions of the one that is here were chosen.
     pub(crate) fn is_given(&self) -> bool {
-        self.yaml.is_some()
+        self.yaml.is_some() || self.filter.is_some() || self.regex.is_some()
+    }
+
+    /// Whether variables in it are replaced.
+    pub(super) fn has_variables(&self) -> bool {
+        self.envsubst
+    }
+
+    /// What is added to the tags of its images.
+    pub(super) fn tag(&self) -> Option<Tag> {
+        self.tag
     }
 
     /// The file or URL that was named.

@@ -14,13 +14,16 @@ const DEFAULTS: [&str; 2] = ["stack.yaml", "stack.yml"];
 /// Largest stack file that is read.
 pub(super) const MAX_BYTES: u64 = 4 << 20;
 
+/// Whether a folder has a stack file that need not be named.
+pub(crate) fn has_stack_file(directory: &Path) -> bool {
+    DEFAULTS.iter().any(|name| directory.join(name).exists())
+}
+
 /// The file's name for messages, what its paths are relative to, and its text.
 pub(super) async fn read(named: Option<&str>, context: &Context) -> Result<(String, PathBuf, String)> {
     if let Some(url) = named.filter(|named| named.contains("://")) {
         let bytes = fetch::get(url, MAX_BYTES).await?;
-        let text = String::from_utf8(bytes.to_vec())
-            .map_err(|_| CliError::usage(format!("{url} is no text in UTF-8")))?;
-        return Ok((url.to_owned(), context.directory.clone(), text));
+        return Ok((url.to_owned(), context.directory.clone(), text(url, bytes.to_vec())?));
     }
     let path = match named {
         Some(named) => PathBuf::from(named),
@@ -42,7 +45,29 @@ pub(super) async fn read(named: Option<&str>, context: &Context) -> Result<(Stri
         ))
         .into());
     }
-    let text = std::fs::read_to_string(&full).map_err(refused)?;
+    let text = text(&shown, std::fs::read(&full).map_err(refused)?)?;
     let directory = full.parent().map_or_else(|| context.directory.clone(), Path::to_owned);
     Ok((shown, directory, text))
+}
+
+/// The text that bytes are.
+fn text(source: &str, bytes: Vec<u8>) -> Result<String, CliError> {
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.split(|byte| *byte == b'\n').count();
+        CliError::usage(format!("{source}, line {line}: this is no text in UTF-8"))
+            .hint("save the file as UTF-8, without which names and values cannot be read")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_where_a_file_stops_being_text() {
+        assert_eq!(text("s.yml", b"a: \xc3\xa9\n".to_vec()).unwrap(), "a: é\n");
+        let error = text("s.yml", b"a: 1\nb: \xff\n".to_vec()).unwrap_err();
+        assert!(error.to_string().starts_with("s.yml, line 2:"), "{error}");
+    }
 }

@@ -86,6 +86,16 @@ fn refuses_what_makes_no_sense_and_says_where() {
         ("version: 2.0\nfunctions: {a: {image: x}}\n", &["version", "2.0"]),
         ("functions:\n  a: {image: '${A'}\n", &["line 2", "}"]),
         ("functions:\n  a: {image: x}\n  a: {image: y}\n", &["a"]),
+        ("functions:\n  a: {image: x, environment: {A: [1]}}\n", &["functions.a.environment.A", "line 2"]),
+        ("functions:\n  a: {image: x, secrets: one}\n", &["functions.a.secrets", "line 2"]),
+        ("functions:\n  a: {image: x, readonly_root_filesystem: maybe}\n", &["readonly_root_filesystem"]),
+        ("functions:\n  a: {image: x, requests: {cpu: -1}}\n", &["functions.a", "requests.cpu", "-1"]),
+        ("functions:\n  - a\n", &["functions", "line 2"]),
+        ("functions:\n  a: 7\n", &["functions.a", "{image: NAME}", "line 2"]),
+        ("- functions\n", &["expected a map with a key `functions`"]),
+        ("functions:\n  a: *nobody\n", &["line 2"]),
+        ("functions: &all\n  a: {image: x, labels: *all}\n", &["line"]),
+        ("---\nfunctions: {a: {image: x}}\n---\nfunctions: {b: {image: x}}\n", &["s.yml"]),
     ] {
         let error = parse(text).unwrap_err();
         assert_eq!(error.exit(), Exit::Usage, "{text:?}");
@@ -93,6 +103,44 @@ fn refuses_what_makes_no_sense_and_says_where() {
             assert!(error.to_string().contains(part), "{part:?} is not in {error}, of {text:?}");
         }
     }
+}
+
+/// Each line means the one before it ten times.
+#[test]
+fn a_file_that_means_more_than_it_says_is_refused() {
+    let mut text = String::from("x-0: &x0 [a, a, a, a, a, a, a, a, a, a]\n");
+    for at in 1..12 {
+        let before = format!("*x{}", at - 1);
+        text += &format!("x-{at}: &x{at} [{}]\n", vec![before; 10].join(", "));
+    }
+    text += "functions: {a: {image: x}}\n";
+    let error = parse(&text).unwrap_err();
+    assert!(error.to_string().contains("repetition limit"), "{error}");
+    // A cycle cannot be written out at all.
+    assert!(parse("x-a: &a [*a]\nfunctions: {a: {image: x}}\n").is_err());
+}
+
+#[test]
+fn a_megabyte_is_taken_as_a_value_and_told_in_a_line() {
+    let large = "x".repeat(1 << 20);
+    let stack = parse(&format!("functions: {{a: {{image: x, environment: {{A: {large}}}}}}}")).unwrap();
+    assert_eq!(stack.functions[&name("a")].environment["A"], large);
+    for text in [
+        format!("functions: {{{large}: {{image: x}}}}"),
+        format!("functions: {{a: {{image: x, limits: {large}}}}}"),
+        format!("functions: {{a: {{image: x, limits: {{memory: {large}}}}}}}"),
+        format!("functions: {{a: {{image: '${{{large}:1:2}}'}}}}"),
+        format!("version: {large}\nfunctions: {{a: {{image: x}}}}"),
+    ] {
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.len() < 2_000, "{} bytes", error.len());
+    }
+    // A key of a kilobyte is the longest that YAML has.
+    let key = "k".repeat(1_000);
+    let stack =
+        parse(&format!("functions: {{a: {{image: x, {key}: 1, labels: {{A: '${{{large}}}'}}}}}}")).unwrap();
+    assert_eq!(stack.warnings.len(), 2);
+    assert!(stack.warnings.iter().all(|warning| warning.len() < 2_000));
 }
 
 #[test]

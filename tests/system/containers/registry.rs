@@ -17,32 +17,16 @@ const RIGHT: &str = "YWRhOm9wZW4gc2VzYW1l";
 const WRONG: &str = "YWRhOndyb25n";
 
 /// Debian's registry, on the loopback of the daemon: there a registry needs no TLS.
-struct Registry {
+pub(crate) struct Registry {
     child: Child,
     address: String,
     home: TempDir,
 }
 
 impl Registry {
+    /// One that asks for a password, with the image in it.
     fn start(docker: &Docker) -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let (config, passwords) = (home.path().join("config.yml"), home.path().join("htpasswd"));
-        // Nobody else is in the daemon's network, but for other tests.
-        let address = format!("127.0.0.1:{}", 20_000 + std::process::id() % 10_000);
-        fs::write(&passwords, PASSWORDS).unwrap();
-        let text = json!({
-            "version": 0.1,
-            "log": {"level": "error"},
-            "storage": {"filesystem": {"rootdirectory": home.path().join("data")}},
-            "auth": {"htpasswd": {"realm": "tests", "path": passwords}},
-            "http": {"addr": address},
-        });
-        // All JSON is YAML.
-        fs::write(&config, text.to_string()).unwrap();
-        let mut command = docker.beside();
-        command.args(["docker-registry", "serve"]).arg(config);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let registry = Self { child: child.unwrap(), address, home };
+        let registry = Self::serve(docker, Some(PASSWORDS));
         let config = registry.login(RIGHT);
         docker.cli(&["tag", CONFORM, &registry.image()]);
         wait::until("the image is pushed (is docker-registry installed?)", || {
@@ -53,6 +37,46 @@ impl Registry {
         });
         docker.cli(&["rmi", &registry.image()]);
         registry
+    }
+
+    /// An empty one that everybody may push to.
+    pub(crate) fn open(docker: &Docker) -> Self {
+        let registry = Self::serve(docker, None);
+        wait::until("the registry answers (is docker-registry installed?)", || {
+            let [host, port] = registry.address.split(':').collect::<Vec<_>>()[..] else { unreachable!() };
+            let mut connect = docker.beside();
+            connect.args(["bash", "-c", "exec 3<>/dev/tcp/$0/$1", host, port]).stderr(Stdio::null());
+            connect.status().unwrap().success()
+        });
+        registry
+    }
+
+    /// Where images are pushed to.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn serve(docker: &Docker, passwords: Option<&str>) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let (config, file) = (home.path().join("config.yml"), home.path().join("htpasswd"));
+        // Nobody else is in the daemon's network, but for other tests.
+        let address = format!("127.0.0.1:{}", 20_000 + std::process::id() % 10_000);
+        let mut text = json!({
+            "version": 0.1,
+            "log": {"level": "error"},
+            "storage": {"filesystem": {"rootdirectory": home.path().join("data")}},
+            "http": {"addr": address},
+        });
+        if let Some(passwords) = passwords {
+            fs::write(&file, passwords).unwrap();
+            text["auth"] = json!({"htpasswd": {"realm": "tests", "path": file}});
+        }
+        // All JSON is YAML.
+        fs::write(&config, text.to_string()).unwrap();
+        let mut command = docker.beside();
+        command.args(["docker-registry", "serve"]).arg(config);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        Self { child: child.unwrap(), address, home }
     }
 
     fn image(&self) -> String {

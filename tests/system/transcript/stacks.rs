@@ -102,6 +102,8 @@ fn what_is_wrong_with_a_stack_file_is_told() {
         contains(&desk.types(words.trim_end(), 2), parts);
     }
     contains(&desk.types("deploy -f nowhere.yml", 2), &["nowhere.yml"]);
+    desk.write("stack.yml", b"functions:\n  a: {image: x, labels: {k: \xff}}\n");
+    contains(&desk.types("deploy -f stack.yml", 2), &["stack.yml, line 2", "UTF-8"]);
     desk.write("stack.yml", "functions:\n  a:\n    image: cat.wasm\n    enviroment: {A: '${NOT_SET}'}\n");
     let said = desk.types("deploy -f stack.yml", 0);
     contains(&said, &["functions.a.enviroment", "did you mean environment?", "NOT_SET", "line 4"]);

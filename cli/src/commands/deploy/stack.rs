@@ -9,16 +9,26 @@ use crate::output::Style;
 use crate::rollout::{deploy, in_parallel, prepare, stored};
 use crate::stack::Stack;
 
-/// Uploads what is not stored yet, deploys all, and prints where they are. What the options say is added
-/// to each function, and wins over the file.
+/// How the functions of a stack are deployed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rollout<'a> {
+    /// What is added to each, and wins over the file.
+    pub(crate) options: &'a Options,
+    /// How many at once.
+    pub(crate) parallel: usize,
+    /// Whether what was done is printed as JSON.
+    pub(crate) json: bool,
+}
+
+/// Uploads what is not stored yet, deploys all, and prints where they are.
 pub(crate) async fn run(
     stack: &Stack,
-    options: &Options,
-    parallel: usize,
-    json: bool,
+    rollout: &Rollout<'_>,
     connection: &Connection,
     context: &Context,
 ) -> Result<()> {
+    let Rollout { options, parallel, json } = *rollout;
+    let existing = options.existing();
     let mut prepared = Vec::new();
     for (name, function) in &stack.functions {
         let mut function = prepare(stack, name, function)?;
@@ -36,7 +46,7 @@ pub(crate) async fn run(
         let is_stored = function.module.as_ref().is_some_and(|module| known.contains(&module.digest));
         let api = api.clone();
         async move {
-            let done = deploy(api.clone(), function, is_stored, output).await?;
+            let done = deploy(api.clone(), function, is_stored, existing, output).await?;
             let url = api.invoke_url(&done.name);
             if !json {
                 output.line(format!("deployed {}  {url}", output.paint(Style::Bold, done.name.as_str())))?;

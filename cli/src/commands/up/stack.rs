@@ -40,7 +40,7 @@ pub(super) struct RolloutFlags {
 
 /// Brings the functions up.
 pub(super) async fn run(up: &Up, context: &Context) -> Result<()> {
-    let stack = Stack::load(&up.stack, context).await?;
+    let stack = load(up, context).await?;
     if !up.rollout.skip_deploy {
         start_gateway(up, &stack, context).await?;
     }
@@ -61,7 +61,7 @@ pub(super) async fn run(up: &Up, context: &Context) -> Result<()> {
         }
         // What changes while it is built is found at the next look.
         seen = now;
-        match Stack::load(&up.stack, context).await {
+        match load(up, context).await {
             Ok(read) => stack = read,
             Err(error) => {
                 report(Err(error), context);
@@ -85,8 +85,12 @@ async fn bring_up(up: &Up, stack: &Stack, context: &Context) -> Result<()> {
     if up.rollout.skip_deploy {
         return Ok(());
     }
-    let options = deploy::Options::default();
-    deploy::stack::run(stack, &options, up.build.parallel(), false, &up.connection, context).await
+    let rollout = deploy::stack::Rollout { options: &up.options, parallel: up.build.parallel(), json: false };
+    deploy::stack::run(stack, &rollout, &up.connection, context).await
+}
+
+async fn load(up: &Up, context: &Context) -> Result<Stack> {
+    Ok(up.options.place().stack(Stack::load(&up.stack, context).await?)?)
 }
 
 /// A gateway in the background, when the one that is meant would be this machine's and there is none.
