@@ -21,6 +21,9 @@ packages() {
         # Go, for one sample, comes from there.
         have go || python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
         have openssl || missing+=(openssl)
+        # For a client of the API that others wrote.
+        have node || missing+=(nodejs)
+        have npm || missing+=(npm)
     fi
     [ ${#missing[@]} -eq 0 ] && return
     install_packages "${missing[@]}"
@@ -129,6 +132,18 @@ templates() {
     as_root cp "$tools/usr/$place/"*.tmpl "/usr/$place/"
 }
 
+# The npm package openfaas-client, with which a test drives the gateway.
+clients() {
+    local source tools=${XDG_CACHE_HOME:-$HOME/.cache}/bramble/tools/openfaas-client
+    source=$(dirname "${BASH_SOURCE[0]}")/../tests/clients/openfaas-client
+    cmp -s "$source/package-lock.json" "$tools/installed" && return
+    say "installing the npm package openfaas-client for the tests"
+    mkdir -p "$tools"
+    cp "$source/package.json" "$source/package-lock.json" "$tools/"
+    npm ci --prefix "$tools" --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
+    cp "$source/package-lock.json" "$tools/installed"
+}
+
 packages
 rust
 wasm_linker
@@ -136,5 +151,6 @@ if [ "$want" = test ]; then
     style
     servers
     templates
+    clients
     nextest
 fi

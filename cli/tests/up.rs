@@ -123,3 +123,15 @@ fn says_why_a_gateway_did_not_start() {
     assert!(said.contains(&address) && said.contains("gateway.log"), "{said}");
     assert!(Path::exists(&place.data_dir().join("gateway.log")));
 }
+
+#[test]
+fn the_samples_are_in_the_gateways_store() {
+    let place = Place::new();
+    std::fs::write(place.samples().join("echo.wasm"), wat::parse_str(HELLO).unwrap()).unwrap();
+    place.up();
+    let url = place.url();
+    place.check(&["remove", "echo", "-g", &url]);
+    let list = format!("{url}/store/functions.json");
+    place.check(&["store", "deploy", "echo", "--as", "mine", "--url", &list, "-g", &url]);
+    assert_eq!(place.check(&["invoke", "mine", "-g", &url]), "hello");
+}

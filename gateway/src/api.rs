@@ -16,6 +16,7 @@ mod namespaces;
 mod queue;
 mod scaler;
 mod secrets;
+pub mod store;
 mod system;
 mod wire;
 
@@ -29,6 +30,7 @@ use axum::routing::{delete, get, post, put};
 use crate::auth::guard::guard;
 use crate::error::{GatewayError, excerpt};
 use crate::state::Gateway;
+use store::PATH as STORE;
 
 /// Everything that is answered on the main port, but for invocations.
 pub fn router(gateway: Arc<Gateway>) -> Router {
@@ -67,12 +69,13 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/system/async/dead", get(queue::dead))
         .route("/system/async/dead/{id}/replay", post(queue::replay))
         .route("/system/async/{id}", get(queue::status).delete(queue::cancel))
-        .route("/async-function/{*name}", post(async_::accept))
+        .route("/async-function/{*name}", post(async_::accept).delete(async_::cancel))
         .route_layer(from_fn_with_state(gateway.clone(), count::count));
     Router::new()
         .merge(system)
         .route("/healthz", get(system::healthz))
         .route("/readyz", get(system::readyz))
+        .route(STORE, get(store::list))
         .route("/", get(system::root))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)

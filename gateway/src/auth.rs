@@ -20,6 +20,7 @@ use std::time::Instant;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
+use crate::api::store::PATH as STORE;
 use crate::error::GatewayError;
 use attempts::Attempts;
 pub use credentials::{Credentials, CredentialsError};
@@ -27,7 +28,7 @@ pub use credentials::{Credentials, CredentialsError};
 /// What the gateway is told about who may use its API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthConfig {
-    /// Ask for a user and a password on everything but functions and health.
+    /// Ask for a user and a password on everything but functions, the store's list and health.
     pub basic_auth: bool,
     /// The directory with the files [`Credentials::USER_FILE`] and [`Credentials::PASSWORD_FILE`].
     pub secret_mount_path: PathBuf,
@@ -126,7 +127,8 @@ impl Auth {
 /// nobody thought of is closed.
 fn is_open(path: &str) -> bool {
     const FUNCTIONS: [&str; 2] = ["/function/", "/async-function/"];
-    matches!(path, "/" | "/healthz" | "/readyz") || FUNCTIONS.iter().any(|open| path.starts_with(open))
+    matches!(path, "/" | "/healthz" | "/readyz" | STORE)
+        || FUNCTIONS.iter().any(|open| path.starts_with(open))
 }
 
 /// Whether only this machine reaches an address.
@@ -162,13 +164,16 @@ mod tests {
 
     #[test]
     fn closed_is_what_is_not_named() {
-        for path in ["/", "/healthz", "/readyz", "/function/x", "/function/x/../y", "/async-function/x"] {
+        for path in
+            ["/", "/healthz", "/readyz", STORE, "/function/x", "/function/x/../y", "/async-function/x"]
+        {
             assert!(is_open(path), "{path}");
         }
         for path in [
             "/system/functions",
             "//system/functions",
             "/ui/",
+            "/store/",
             "/functions",
             "/healthz/",
             "/%66unction/x",

@@ -38,6 +38,8 @@ pub struct GatewayConfig {
     pub tls_key: Option<PathBuf>,
     /// Sites whose pages may read answers: origins such as `https://example.com`, or `*`. None if empty.
     pub cors_origins: Vec<String>,
+    /// The folder with the modules of the function store, as `examples/build.sh` fills one.
+    pub store_dir: Option<PathBuf>,
     /// The wasm host.
     pub wasm: HostConfig,
     /// The container provider.
@@ -63,6 +65,7 @@ impl GatewayConfig {
             tls_cert: None,
             tls_key: None,
             cors_origins: Vec::new(),
+            store_dir: None,
             wasm: HostConfig::in_dir(data_dir.clone()),
             containers: SwarmConfig::in_dir(data_dir.clone()),
             scaling: ScalingConfig::default(),

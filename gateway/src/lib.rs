@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod auth;
+pub mod catalogue;
 pub mod config;
 mod cron;
 pub mod data_dir;

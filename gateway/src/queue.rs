@@ -8,8 +8,10 @@
 mod book;
 pub(crate) mod call;
 mod callback;
+mod config;
 mod disk;
 mod metrics;
+mod refusal;
 pub(crate) mod retry;
 mod spool;
 mod upload;
@@ -29,14 +31,15 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::error::{GatewayError, causes};
-use crate::store::StoreError;
 use crate::store::record::unix_nanos;
 
-use book::{Book, Cancelled, Ended, Full, Gone, Limits};
-pub(crate) use book::{CallView, Depth, Totals};
+use book::{Book, Cancelled, Ended, Gone};
+pub(crate) use book::{CallView, DeadLetters, Depth, Totals};
 use call::{BodyPlace, Call, Death};
 pub(crate) use callback::CallbackUrl;
-use disk::{Change, Disk, Refused};
+use callback::Callbacks;
+pub use config::QueueConfig;
+use disk::{Change, Disk};
 use metrics::QueueMetrics;
 pub(crate) use spool::INLINE_BYTES;
 use spool::Spool;
@@ -52,40 +55,6 @@ const MAX_SPOOLING: usize = 64;
 /// Longest wait for the disk at the end of the gateway.
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
-/// When a client may try again that found the queue full.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// Settings of the queue of asynchronous invocations.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueueConfig {
-    /// Calls that run at once; a function of which none runs may have one beyond that, up to twice as many.
-    pub workers: u32,
-    /// Most calls that wait or run.
-    pub max_calls: u32,
-    /// Most bytes of all their heads and bodies together, the dead letters' included.
-    pub max_bytes: u64,
-}
-
-impl Default for QueueConfig {
-    fn default() -> Self {
-        Self { workers: 32, max_calls: 100_000, max_bytes: 1 << 30 }
-    }
-}
-
-impl QueueConfig {
-    fn limits(&self) -> Limits {
-        Limits {
-            calls: usize::try_from(self.max_calls).unwrap_or(usize::MAX),
-            bytes: self.max_bytes,
-            workers: usize::try_from(self.workers).unwrap_or(usize::MAX).max(1),
-            callbacks_each: 16,
-            callbacks: 256,
-            dead: 10_000,
-            ended: 10_000,
-        }
-    }
-}
-
 /// The queue.
 #[derive(Debug)]
 pub struct Queue {
@@ -99,6 +68,7 @@ pub struct Queue {
     /// What must not end half way because somebody hung up.
     tasks: TaskTracker,
     metrics: QueueMetrics,
+    callbacks: Callbacks,
     /// By function, the last instant of its schedule that was seen to before this start.
     schedules: Mutex<HashMap<String, i64>>,
 }
@@ -129,6 +99,7 @@ impl Queue {
     /// # Errors
     /// A text that names the file and the cause.
     pub fn open(config: QueueConfig, data_dir: &Path, registry: &Registry) -> anyhow::Result<Arc<Self>> {
+        let callbacks = Callbacks::new(config.callback_ca.as_deref())?;
         let directory = data_dir.join(DIRECTORY);
         let bodies = directory.join("bodies");
         let in_bodies = || format!("cannot use the directory of queued bodies {}", bodies.display());
@@ -157,6 +128,7 @@ impl Queue {
             wake: Notify::new(),
             tasks: TaskTracker::new(),
             metrics,
+            callbacks,
             schedules: Mutex::new(schedules),
         }))
     }
@@ -171,7 +143,7 @@ impl Queue {
     /// # Errors
     /// [`GatewayError::QueueFull`].
     pub(crate) fn has_room(&self, bytes: u64) -> Result<(), GatewayError> {
-        self.book.lock().has_room(bytes).map_err(|full| self.full(full))
+        self.book.lock().has_room(bytes).map_err(|full| refusal::full(full, &self.config))
     }
 
     /// Takes a call. Once this has answered, it is run, whatever happens to the process. Goes on when
@@ -202,7 +174,8 @@ impl Queue {
         };
         // Room for a body in a file is kept already.
         let bytes = call.size() - file.as_ref().map_or(0, Uploaded::bytes);
-        let (sequence, gone) = self.book.lock().reserve(bytes).map_err(|full| self.full(full))?;
+        let (sequence, gone) =
+            self.book.lock().reserve(bytes).map_err(|full| refusal::full(full, &self.config))?;
         self.forget(gone).await;
         let mut changes = vec![Change::Add { sequence, call: call.encode(), body: inline }];
         changes.extend(
@@ -211,7 +184,7 @@ impl Queue {
         );
         if let Err(refused) = self.disk.write(changes).await {
             self.book.lock().give_up(bytes);
-            return Err(refusal(&refused));
+            return Err(refusal::not_written(&refused));
         }
         if let Some(file) = file {
             file.stored();
@@ -242,14 +215,14 @@ impl Queue {
         self.book.lock().depths(SystemTime::now())
     }
 
-    /// Takes a call out that has not begun, or a dead letter. Answers false when it runs already: it
-    /// is then not run again, and its callback not sent. Goes on when the future is dropped.
+    /// Takes a call out that has not begun, or a dead letter where those may go. Answers false when it runs
+    /// already: it is then stopped, not run again, and its callback not sent. Goes on when the future is dropped.
     ///
     /// # Errors
     /// [`GatewayError::UnknownCall`]; [`GatewayError::CallEnded`]; what the disk says: it may then be
     /// run after a restart.
-    pub(crate) async fn cancel(self: &Arc<Self>, id: &str) -> Result<bool, GatewayError> {
-        let cancelled = self.book.lock().cancel(id, (Instant::now(), SystemTime::now()));
+    pub(crate) async fn cancel(self: &Arc<Self>, id: &str, dead: DeadLetters) -> Result<bool, GatewayError> {
+        let cancelled = self.book.lock().cancel(id, dead, (Instant::now(), SystemTime::now()));
         match cancelled {
             Cancelled::Unknown => Err(GatewayError::UnknownCall(crate::error::excerpt(id))),
             Cancelled::TooLate => Err(GatewayError::CallEnded(crate::error::excerpt(id))),
@@ -261,7 +234,7 @@ impl Queue {
                 let written = self.tasks.spawn(async move { queue.disk.write(vec![change]).await }).await;
                 match written {
                     Ok(Ok(_)) => Ok(true),
-                    Ok(Err(refused)) => Err(refusal(&refused)),
+                    Ok(Err(refused)) => Err(refusal::not_written(&refused)),
                     Err(panic) => Err(ProviderError::internal("cancelling an invocation", panic).into()),
                 }
             }
@@ -277,14 +250,14 @@ impl Queue {
         let (sequence, starts) = self.book.lock().dead_letter(id).ok_or_else(unknown)?;
         let queue = self.clone();
         let revived = self.tasks.spawn(async move {
-            queue.book.lock().keep_place().map_err(|full| queue.full(full))?;
+            queue.book.lock().keep_place().map_err(|full| refusal::full(full, &queue.config))?;
             let written = queue.disk.write(vec![Change::Revive { sequence, starts }]).await;
             let revived = written.is_ok() && queue.book.lock().revive(sequence, Instant::now());
             if !revived {
                 queue.book.lock().give_up(0);
             }
             queue.wake.notify_one();
-            written.map(|_| revived).map_err(|refused| refusal(&refused))
+            written.map(|_| revived).map_err(|refused| refusal::not_written(&refused))
         });
         let revived =
             revived.await.map_err(|panic| ProviderError::internal("replaying a dead letter", panic))??;
@@ -348,14 +321,6 @@ impl Queue {
             self.disk.write_later(Change::End { sequence, file }).await;
         }
     }
-
-    fn full(&self, full: Full) -> GatewayError {
-        let limit = match full {
-            Full::Calls => format!("{} calls (--queue-max)", self.config.max_calls),
-            Full::Bytes => format!("{} bytes (--queue-max-size)", self.config.max_bytes),
-        };
-        GatewayError::QueueFull { limit, retry_after: RETRY_AFTER }
-    }
 }
 
 /// When a time of the wall clock is; `None` when it is past.
@@ -364,24 +329,4 @@ fn instant_of(unix_nanos: u64) -> Option<Instant> {
     let wait = at.duration_since(SystemTime::now()).ok().filter(|wait| !wait.is_zero())?;
     // A clock that went back must not hold a call for longer than any retry waits.
     Some(Instant::now() + wait.min(Duration::from_secs(24 * 60 * 60)))
-}
-
-/// What a client is told when the disk did not take its call.
-fn refusal(refused: &Refused) -> GatewayError {
-    match &**refused {
-        StoreError::Full { .. } => ProviderError::OutOfStorage(
-            "no space left on the gateway's disk; the invocation was not queued, free some space and try again"
-                .into(),
-        )
-        .into(),
-        other => {
-            tracing::error!(error = causes(other), "the queue cannot be written");
-            ProviderError::Unavailable {
-                provider: "the queue",
-                reason: "its file cannot be written; the cause is in the gateway's log".into(),
-                retry_after: RETRY_AFTER,
-            }
-            .into()
-        }
-    }
 }

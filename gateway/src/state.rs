@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
+use crate::catalogue::Catalogue;
 use crate::config::GatewayConfig;
 use crate::data_dir::DataDir;
 use crate::functions::{Functions, Providers};
@@ -38,6 +39,8 @@ pub struct Gateway {
     pub secrets: Secrets,
     /// The namespaces that were made.
     pub namespaces: Namespaces,
+    /// The modules of the function store.
+    pub catalogue: Catalogue,
     /// The wasm host.
     pub wasm: Arc<WasmProvider>,
     /// The container provider, whether or not there is a Docker.
@@ -74,7 +77,7 @@ impl Gateway {
             let (config, metrics) = (config.clone(), metrics.clone());
             tokio::task::spawn_blocking(move || open_parts(&config, &metrics))
         };
-        let Parts { auth, data_dir, store, namespaces, wasm, queue } =
+        let Parts { auth, data_dir, store, namespaces, catalogue, wasm, queue } =
             parts.await.context("opening the gateway's parts did not finish")??;
         let secrets = Secrets::new(config.wasm.secrets_dir.clone());
         // Both providers take the secrets from one place.
@@ -101,6 +104,7 @@ impl Gateway {
             auth,
             secrets,
             namespaces,
+            catalogue,
             wasm,
             containers,
             scaling,
@@ -136,17 +140,19 @@ struct Parts {
     data_dir: DataDir,
     store: Store,
     namespaces: Namespaces,
+    catalogue: Catalogue,
     wasm: Arc<WasmProvider>,
     queue: Arc<Queue>,
 }
 
 fn open_parts(config: &GatewayConfig, metrics: &Metrics) -> anyhow::Result<Parts> {
     let auth = Auth::open(&config.auth, config.listen)?;
+    let catalogue = Catalogue::open(config.store_dir.as_deref(), config.wasm.max_module_bytes)?;
     let data_dir = DataDir::open(&config.data_dir)?;
     let store = Store::open(data_dir.path())?;
     let namespaces = Namespaces::open(store.clone())?;
     let wasm = WasmProvider::open(config.wasm.clone(), metrics.registry())
         .with_context(|| format!("cannot open the wasm host in {}", config.wasm.data_dir.display()))?;
     let queue = Queue::open(config.queue.clone(), data_dir.path(), metrics.registry())?;
-    Ok(Parts { auth, data_dir, store, namespaces, wasm: Arc::new(wasm), queue })
+    Ok(Parts { auth, data_dir, store, namespaces, catalogue, wasm: Arc::new(wasm), queue })
 }

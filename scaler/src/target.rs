@@ -28,7 +28,7 @@ pub trait Deployed: fmt::Debug + Send + Sync {
     fn runtime(&self) -> Runtime;
 }
 
-/// What a registry counts of one function. Only grows, but for `inflight` and `queued`.
+/// What a registry counts of one function. Only grows, but for `inflight`, `queued` and `queue_depth`.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Counters {
     /// Invocations admitted since the registry's process started.
@@ -37,6 +37,8 @@ pub struct Counters {
     pub inflight: u32,
     /// Of these, waiting for a replica.
     pub queued: u32,
+    /// Asynchronous invocations in the queue that may start now; not among those inflight.
+    pub queue_depth: u32,
     /// Seconds of processor time its invocations took since the process started, where that is metered.
     pub cpu_seconds: Option<f64>,
 }
@@ -55,9 +57,10 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// Whether an invocation is inflight or queued: it must not be frozen or scaled to zero.
+    /// Whether an invocation is inflight or waits: it must not be frozen or scaled to zero.
     pub fn is_busy(&self) -> bool {
-        self.counters.inflight > 0 || self.counters.queued > 0
+        let Counters { inflight, queued, queue_depth, .. } = self.counters;
+        inflight > 0 || queued > 0 || queue_depth > 0
     }
 }
 

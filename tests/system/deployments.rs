@@ -157,6 +157,22 @@ fn deployments_of_one_name_at_the_same_time_leave_one_of_them_whole() {
 }
 
 #[test]
+fn of_clients_that_create_one_name_at_the_same_time_one_does() {
+    let gateway = Gateway::start();
+    let images: Vec<_> = (0..8).map(|at| gateway.upload(&guest::says(&format!("version {at}\n")))).collect();
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let creating: Vec<_> =
+            images.iter().map(|image| scope.spawn(|| gateway.create("one", image, json!({})))).collect();
+        creating.into_iter().map(|creating| creating.join().unwrap()).collect()
+    });
+    let (created, refused): (Vec<_>, Vec<_>) =
+        answers.into_iter().enumerate().partition(|(_, answer)| answer.status == 202);
+    assert_eq!(created.len(), 1, "{created:?}");
+    refused.into_iter().for_each(|(_, answer)| answer.refused(409, "already_deployed", "one"));
+    gateway.invoke("one", "").says(200, &format!("version {}\n", created[0].0));
+}
+
+#[test]
 fn others_are_served_while_a_large_module_is_compiled() {
     let gateway = Gateway::start();
     gateway.deploy("cat", &guest::cat());

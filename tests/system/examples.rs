@@ -8,14 +8,20 @@ use crate::support::Gateway;
 
 const MANIFEST: &str = include_str!("../../examples/manifest.json");
 
+#[expect(clippy::disallowed_methods, reason = "where the tests find what was built for them")]
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Where scripts put what they build and install.
+pub(crate) fn cache() -> PathBuf {
+    let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+    cache.expect("HOME is set").join("bramble")
+}
+
 /// Where `examples/build.sh` puts them.
-#[expect(clippy::disallowed_methods, reason = "the one setting of the tests, read once")]
-fn directory() -> PathBuf {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    variable("BRAMBLE_EXAMPLES").unwrap_or_else(|| {
-        let cache = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
-        cache.expect("HOME is set").join("bramble/examples")
-    })
+pub(crate) fn directory() -> PathBuf {
+    variable("BRAMBLE_EXAMPLES").unwrap_or_else(|| cache().join("examples"))
 }
 
 /// A compiled example.

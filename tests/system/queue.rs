@@ -1,5 +1,6 @@
 //! Asynchronous invocations: accepted is never lost, and every end is told.
 
+mod callbacks;
 mod crashes;
 mod listener;
 
@@ -70,7 +71,7 @@ fn what_cannot_be_run_is_refused_at_once() {
     let gateway = Gateway::start();
     gateway.deploy("cat", &guest::cat());
     try_queue(&gateway, "nobody", b"", &[]).refused(404, "unknown_function", "nobody");
-    for (url, says) in [("next", "no URL"), ("https://a", "TLS"), ("http://a:x/", "no URL")] {
+    for (url, says) in [("next", "no URL"), ("https://a!", "no certificate"), ("https://a:x/", "no URL")] {
         try_queue(&gateway, "cat", b"", &[("x-callback-url", url)]).refused(400, "invalid_spec", says);
     }
     assert_eq!(gateway.get("/async-function/cat").status, 405);
@@ -141,9 +142,53 @@ fn a_call_can_be_cancelled_before_and_while_it_runs() {
     assert_eq!(status(&gateway, &second)["state"], "cancelled");
     cancel(&second).refused(409, "call_ended", &second);
     assert_eq!(cancel(&first).expect(202).json()["wasRunning"], true);
+    // It is given ten minutes, and stopped.
+    until(&gateway, &first, "cancelled");
+    gateway.idle("slow");
+    assert_eq!(gateway.counted("slow", 499), 1.0);
     cancel("nobody").refused(404, "unknown_call", "nobody");
     let gateway = gateway.kill().start();
     gateway.get(&format!("/system/async/{second}")).refused(404, "unknown_call", &second);
+}
+
+#[test]
+fn a_call_is_cancelled_where_it_was_queued_by_who_may_invoke_the_function() {
+    let gateway = Gateway::start();
+    gateway.json("POST", "/system/secrets", &json!({"name": "caller", "value": "shown"})).expect(201);
+    let spec = json!({
+        "envVars": {"max_inflight": "1", "exec_timeout": "10m"},
+        "annotations": {"bramble.auth.token-secret": "caller"},
+    });
+    gateway.deploy_with("slow", &guest::sleeps(), spec);
+    gateway.deploy("fails", &guest::running("unreachable"));
+    let token = ("authorization", "Bearer shown");
+    let calls = [(); 3].map(|()| queue(&gateway, "slow", b"", &[token]));
+    until(&gateway, &calls[0], "running");
+    let cancel = |path: &str, shown: Option<&str>| {
+        let request = gateway.request("DELETE", &format!("/async-function/{path}"));
+        let request =
+            shown.into_iter().fold(request, |request, shown| request.header("authorization", shown));
+        gateway.send(request, b"")
+    };
+    let path = format!("slow/{}", calls[1]);
+    // A token that was replaced is none any more.
+    for shown in [None, Some("Bearer old")] {
+        cancel(&path, shown).refused(401, "token_required", "slow");
+    }
+    cancel(&format!("fails/{}", calls[1]), Some(token.1)).refused(404, "unknown_call", &calls[1]);
+    assert_eq!(status(&gateway, &calls[1])["state"], "queued");
+    cancel(&path, Some(token.1)).says(202, "");
+    cancel(&path, Some(token.1)).refused(409, "call_ended", &calls[1]);
+    cancel(&calls[2], Some(token.1)).says(202, "");
+    for id in &calls[1..] {
+        assert_eq!(status(&gateway, id)["state"], "cancelled");
+    }
+    cancel(&format!("slow.openfaas-fn/{}", calls[0]), Some(token.1)).says(202, "");
+    // What an operator should see is not for everybody to take away.
+    let dead = queue(&gateway, "fails", b"", &[]);
+    until(&gateway, &dead, "dead");
+    cancel(&dead, None).refused(409, "call_ended", &dead);
+    assert_eq!(status(&gateway, &dead)["state"], "dead");
 }
 
 #[test]
@@ -208,12 +253,18 @@ fn a_callback_that_nobody_answers_holds_up_nothing() {
     gateway.deploy("cat", &guest::cat());
     // It takes connections and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", silent.local_addr().unwrap());
-    let waiting = queue(&gateway, "cat", b"", &[("x-callback-url", &url)]);
-    until(&gateway, &waiting, "calling_back");
+    let waiting = ["http", "https"].map(|scheme| {
+        let url = format!("{scheme}://{}/", silent.local_addr().unwrap());
+        queue(&gateway, "cat", b"", &[("x-callback-url", &url)])
+    });
+    for id in &waiting {
+        until(&gateway, id, "calling_back");
+    }
     let other = queue(&gateway, "cat", b"", &[]);
     until(&gateway, &other, "done");
-    assert_eq!(status(&gateway, &waiting)["state"], "calling_back");
+    for id in &waiting {
+        assert_eq!(status(&gateway, id)["state"], "calling_back");
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn start(directory: &Path) -> Start {
     Start::new().flag("--tls-cert", &file("cert.pem")).flag("--tls-key", &file("key.pem"))
 }
 
-fn curl(directory: &Path, url: &str, more: &[&str]) -> Output {
+pub(crate) fn curl(directory: &Path, url: &str, more: &[&str]) -> Output {
     let ca = directory.join("ca.pem");
     let mut curl = Command::new("curl");
     curl.args(["-sS", "--max-time", "60", "--noproxy", "*", "--cacert"]).arg(ca).args(more).arg(url);
@@ -37,13 +37,13 @@ fn curl(directory: &Path, url: &str, more: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 /// A directory with a certificate, and a gateway that has it.
-fn with_certificate() -> (TempDir, Gateway) {
+pub(crate) fn with_certificate() -> (TempDir, Gateway) {
     let directory = tempfile::tempdir().unwrap();
     certify(directory.path());
     let gateway = start(directory.path()).start();

@@ -1,8 +1,11 @@
 //! What a developer types, from a template to a running function: the real command, a real gateway.
 
 mod containers;
+mod curl;
+pub(crate) mod exchange;
 mod faas_cli;
 mod languages;
+mod pattern;
 mod stacks;
 mod templates;
 

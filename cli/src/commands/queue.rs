@@ -125,7 +125,7 @@ impl Queue {
                 let answer = one.connection.api(context)?.cancel_queued(&one.id).await?;
                 let began = answer["wasRunning"] == Value::Bool(true);
                 context.output.note(if began {
-                    "it runs already; it will not be run again, nor its callback sent"
+                    "it ran, and is stopped; it will not be run again, nor its callback sent"
                 } else {
                     "taken out"
                 });

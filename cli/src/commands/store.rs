@@ -11,7 +11,8 @@ use super::{Connection, Context, function_name};
 use crate::api::Deployment;
 use crate::output::Style;
 use crate::rollout::{Prepared, deploy};
-use catalogue::{Catalogue, Entry, WASM_PLATFORM};
+use bramble_gateway::api::store::{Entry, WASM_PLATFORM};
+use catalogue::Catalogue;
 
 /// List and deploy ready-made functions
 #[derive(Debug, Args)]

@@ -81,7 +81,8 @@ impl Up {
         }
         self.is_of_no_stack(context)?;
         let resolve = |flags: &_| resolve(flags, &context.environment, &context.directory);
-        let flags = credentials::provide(self.flags.clone(), &resolve(&self.flags)?)?;
+        let resolved = resolve(&self.flags)?;
+        let flags = offering(credentials::provide(self.flags.clone(), &resolved)?, &resolved.settings)?;
         let resolved = resolve(&flags)?;
         let login = credentials::read(&resolved)?;
         let settings = resolved.settings;
@@ -156,6 +157,14 @@ fn api<'a>(
         Made { user: &login.user, folder, is_kept: kept.is_ok() }
     });
     Ok((Api::new(client.logged_in(Some(login.header()?))), made))
+}
+
+/// The flags with which the gateway's store offers the samples, unless another folder is named for that.
+fn offering(flags: SettingFlags<true>, settings: &Settings) -> Result<SettingFlags<true>> {
+    Ok(match (&settings.samples, &settings.gateway.store_dir) {
+        (Some(samples), None) => flags.with("store_dir", &std::path::absolute(samples)?.to_string_lossy()),
+        _ => flags,
+    })
 }
 
 /// Deploys what is not deployed yet.

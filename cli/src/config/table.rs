@@ -163,6 +163,8 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "Let pages of these sites read answers, separated by commas; * for all; none if not set"),
     setting!(Gateway Directory "secrets_dir" / "BRAMBLE_SECRETS_DIR" => gateway.wasm.secrets_dir as path,
         "Keep the secrets of functions here, one file each"),
+    setting!(Gateway Directory "store_dir" / "BRAMBLE_STORE_DIR" => gateway.store_dir as optional_path,
+        "Offer the modules in here as /store/functions.json: those of examples/build.sh; with `up` its samples"),
     setting!(Gateway Size "max_body_size" / "BRAMBLE_MAX_BODY_SIZE" => gateway.max_body_bytes as size,
         "Largest request body; a larger one is refused with 413"),
     setting!(Gateway Duration "read_timeout" / "BRAMBLE_READ_TIMEOUT" / "read_timeout"
@@ -249,6 +251,9 @@ pub(crate) static SETTINGS: &[Setting] = &[
         "Most asynchronous invocations that wait or run; more are refused with 429"),
     setting!(Gateway Size "queue_max_size" / "BRAMBLE_QUEUE_MAX_SIZE" => gateway.queue.max_bytes as size,
         "Most bytes of all of them together, the dead letters included"),
+    setting!(Gateway Directory "callback_ca" / "BRAMBLE_CALLBACK_CA"
+        => gateway.queue.callback_ca as optional_path,
+        "Callbacks over TLS trust the authorities in this file (PEM) too, beside those of the machine"),
     setting!(Gateway Format "log_format" / "BRAMBLE_LOG_FORMAT" => log_format as format,
         "Write the gateway's own log as lines or as JSON"),
     setting!(Gateway Level "log_level" / "BRAMBLE_LOG_LEVEL" / "RUST_LOG" => log_level as level,
@@ -347,6 +352,7 @@ mod tests {
             tls_cert: _,
             tls_key: _,
             cors_origins: _,
+            store_dir: _,
             wasm:
                 HostConfig {
                     data_dir: _, // set with the gateway's
@@ -387,8 +393,8 @@ mod tests {
                     prometheus_selector: _,
                     prometheus_window: _,
                 },
-            queue: QueueConfig { workers: _, max_calls: _, max_bytes: _ },
+            queue: QueueConfig { workers: _, max_calls: _, max_bytes: _, callback_ca: _ },
         } = GatewayConfig::in_dir("/data");
-        assert_eq!(SETTINGS.len(), 7 + 6 + 12 + 8 + 7 + 3 + 3, "and the log's two and the samples");
+        assert_eq!(SETTINGS.len(), 8 + 6 + 12 + 8 + 7 + 4 + 3, "and the log's two and the samples");
     }
 }

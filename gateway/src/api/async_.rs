@@ -1,4 +1,4 @@
-//! `/async-function/…`: takes an invocation for later.
+//! `/async-function/…`: takes an invocation for later, and takes it back.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,12 +16,13 @@ use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use super::body::{STALL_LIMIT, UPLOAD_LIMIT};
+use super::extract::Tail;
 use super::wire::invalid;
 use crate::auth::token;
 use crate::error::{GatewayError, excerpt};
 use crate::invoke::headers::{call_id, strip_hop_by_hop};
 use crate::queue::call::{BodyPlace, Call};
-use crate::queue::{CallbackUrl, INLINE_BYTES, NewBody, NewCall, Queue};
+use crate::queue::{CallbackUrl, DeadLetters, INLINE_BYTES, NewBody, NewCall, Queue};
 use crate::state::Gateway;
 use crate::store::record::unix_nanos;
 
@@ -77,6 +78,25 @@ pub(super) async fn accept(
     gateway.queue.accept(NewCall { call, body, scheduled_for: None }).await?;
     let headers = [(CALL_ID, id.header().clone()), (START_TIME, HeaderValue::from(unix_nanos(accepted_at)))];
     Ok((StatusCode::ACCEPTED, headers).into_response())
+}
+
+/// 202 once a call is taken out, by `/async-function/NAME/ID` as the original has it, or by its id alone. Whoever
+/// may invoke the function and knows the id may do so. Dead letters stay: they are an operator's.
+pub(super) async fn cancel(
+    State(gateway): State<Arc<Gateway>>,
+    Tail(path): Tail,
+    headers: HeaderMap,
+) -> Result<StatusCode, GatewayError> {
+    // No name has a slash in it.
+    let (name, id) = path.split_once('/').map_or((None, path.as_str()), |(name, id)| (Some(name), id));
+    let named = name.map(FunctionName::parse).transpose().map_err(|error| invalid("function name", error))?;
+    let call = gateway.queue.call(id).filter(|call| named.as_ref().is_none_or(|name| call.function == *name));
+    let call = call.ok_or_else(|| GatewayError::UnknownCall(excerpt(id)))?;
+    if let Some(function) = gateway.functions.get(call.function.as_str()) {
+        token::check(&function, &headers, &gateway.secrets)?;
+    }
+    gateway.queue.cancel(id, DeadLetters::Stay).await?;
+    Ok(StatusCode::ACCEPTED)
 }
 
 fn unknown(name: &str) -> GatewayError {

@@ -12,6 +12,7 @@ use super::body;
 use super::extract::{Named, Params, function_name};
 use super::modules;
 use super::secrets::check_token;
+use super::store;
 use super::wire::{
     Deployment, Frozen, FunctionStatus, HalfStatus, Module, Removal, Runtimes, Scaling, Usage, invalid,
     required,
@@ -57,7 +58,15 @@ async fn deploy(gateway: &Arc<Gateway>, body: Body, mode: Mode) -> Result<Status
         // Held to the end: what is deployed now begins with the secrets' values of now.
         let _unchanged = unchanged;
         check_token(&gateway, &spec)?;
-        match gateway.functions.deploy(spec, mode).await {
+        let deployed = match gateway.functions.deploy(spec.clone(), mode).await {
+            Err(GatewayError::Provider(ProviderError::UnknownModule(module))) => {
+                // It stays until it is deployed.
+                let _stored = store::provide(&gateway, module).await?;
+                gateway.functions.deploy(spec, mode).await
+            }
+            deployed => deployed,
+        };
+        match deployed {
             Ok(_) => Ok(StatusCode::ACCEPTED),
             // Not what the path names is missing, but what the document does.
             Err(GatewayError::Provider(error @ ProviderError::UnknownModule(_))) => {

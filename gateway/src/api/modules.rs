@@ -10,6 +10,7 @@ use bramble_host::{DEFAULT_INITIALISER, StoredModule, Upload};
 use bramble_provider::Digest;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use super::body;
@@ -72,8 +73,7 @@ pub(super) async fn take(
     body: Body,
 ) -> Result<Taken, GatewayError> {
     check_type(headers)?;
-    let busy = GatewayError::Busy { what: "uploads" };
-    let Ok(Ok(_permit)) = timeout(UPLOAD_WAIT, gateway.uploads.acquire()).await else { return Err(busy) };
+    let _permit = permit(gateway).await?;
     let bytes = body::module(body, gateway.config.wasm.max_module_bytes).await?;
     let mut upload = Upload::hash(bytes.clone()).await?;
     let mut preinitialised_from = None;
@@ -82,9 +82,25 @@ pub(super) async fn take(
         upload = Upload::hash(gateway.wasm.preinitialise(bytes, initialiser).await?).await?;
     }
     audit::about(upload.digest());
+    Ok(Taken { preinitialised_from, ..store(gateway, upload).await? })
+}
+
+/// The right to hold a module in memory on its way in.
+///
+/// # Errors
+/// [`GatewayError::Busy`].
+pub(super) async fn permit(gateway: &Gateway) -> Result<SemaphorePermit<'_>, GatewayError> {
+    match timeout(UPLOAD_WAIT, gateway.uploads.acquire()).await {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => Err(GatewayError::Busy { what: "uploads" }),
+    }
+}
+
+/// Checks and stores a module.
+pub(super) async fn store(gateway: &Gateway, upload: Upload) -> Result<Taken, GatewayError> {
     let claim = gateway.functions.claim_module(upload.digest())?;
     let stored = gateway.wasm.store_module(upload).await?;
-    Ok(Taken { stored, preinitialised_from, _claim: claim })
+    Ok(Taken { stored, preinitialised_from: None, _claim: claim })
 }
 
 /// The export to pre-initialise with: `preinit=true` for the usual one, `preinit=NAME` for another.

@@ -13,7 +13,7 @@ use super::extract::{Params, Tail, function_name};
 use super::wire::invalid;
 use crate::auth::audit;
 use crate::error::{GatewayError, excerpt};
-use crate::queue::CallView;
+use crate::queue::{CallView, DeadLetters};
 use crate::state::Gateway;
 
 /// Calls that are listed when nobody says how many, and the most.
@@ -112,7 +112,7 @@ pub(super) async fn cancel(
     Tail(id): Tail,
 ) -> Result<(StatusCode, Json<Value>), GatewayError> {
     audit::about(&id);
-    let begun = !gateway.queue.cancel(&id).await?;
+    let begun = !gateway.queue.cancel(&id, DeadLetters::Go).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({"callId": id, "wasRunning": begun}))))
 }
 

@@ -76,6 +76,8 @@ impl Functions {
                 started: function.begun(),
                 inflight: self.0.on_replicas(function),
                 queued,
+                // The queue is not the registry's; whoever knows it adds them.
+                queue_depth: 0,
                 cpu_seconds: cpu_time.map(|time| time.as_secs_f64()),
             },
             held: held(name),

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bramble_provider::FunctionName;
+use tokio_util::sync::CancellationToken;
 
 use super::call::{Call, Death};
 use line::Line;
@@ -63,13 +64,36 @@ struct Entry {
 pub(super) type Gone = (u64, Option<String>);
 
 /// Where a call is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum State {
-    Waiting { not_before: Option<Instant> },
-    Running { cancelled: bool },
+    Waiting {
+        not_before: Option<Instant>,
+    },
+    /// Whoever runs it listens to `stop`.
+    Running {
+        stop: CancellationToken,
+    },
     CallingBack,
-    Ended { status: Option<u16>, how: Ended, since: Instant, at: SystemTime },
-    Dead { death: Death },
+    Ended {
+        status: Option<u16>,
+        how: Ended,
+        since: Instant,
+        at: SystemTime,
+    },
+    Dead {
+        death: Death,
+    },
+}
+
+impl State {
+    fn running() -> Self {
+        Self::Running { stop: CancellationToken::new() }
+    }
+
+    /// Whether it runs, and nobody cancelled it.
+    fn goes_on(&self) -> bool {
+        matches!(self, Self::Running { stop } if !stop.is_cancelled())
+    }
 }
 
 /// How a call ended.
@@ -105,12 +129,21 @@ pub(super) enum Full {
     Bytes,
 }
 
+/// Whether a cancelling may take a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeadLetters {
+    /// It may.
+    Go,
+    /// They are an operator's.
+    Stay,
+}
+
 /// What a cancelling met.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Cancelled {
     /// It is out, with the file of its body.
     Out { sequence: u64, file: Option<String> },
-    /// It runs; what it answers is told to nobody, and it is not run again.
+    /// It runs, and is stopped; it is not run again, and nobody is told.
     Running,
     /// It has ended.
     TooLate,

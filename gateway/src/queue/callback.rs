@@ -1,5 +1,8 @@
 //! The answer of an asynchronous invocation, sent to where its caller wants it.
 
+mod tls;
+
+use std::path::Path;
 use std::time::Duration;
 
 use bramble_provider::FunctionName;
@@ -8,9 +11,13 @@ use http::header::{CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, USER_AGE
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
+use self::tls::Trust;
 use crate::invoke::internal::Ended;
 
 /// Longest that one try may take, from looking up the host to the end of its answer.
@@ -34,39 +41,41 @@ const TOO_LARGE: HeaderName = HeaderName::from_static("x-function-body-too-large
 pub(crate) struct CallbackUrl {
     host: String,
     port: u16,
+    /// Whom the certificate must be for, where it is over TLS.
+    tls: Option<ServerName<'static>>,
     authority: String,
     path: String,
 }
 
 impl CallbackUrl {
-    /// Reads `http://host[:port][/path][?query]`.
+    /// Reads `http://host[:port][/path][?query]`, or the same with `https`.
     ///
     /// # Errors
     /// What is wrong with it, to be put behind it.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         const MALFORMED: &str = "is no URL such as http://127.0.0.1:8080/done";
         let uri: Uri = text.parse().map_err(|_| MALFORMED)?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                return Err(
-                    "wants TLS, which callbacks do not speak; use http, through a proxy if it must be",
-                );
-            }
+        let over_tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
             _ => return Err(MALFORMED),
-        }
+        };
         let authority = uri.authority().ok_or(MALFORMED)?;
         if authority.as_str().contains('@') || authority.host().is_empty() {
             return Err(MALFORMED);
         }
         // `Uri` takes a port that is no number for none.
         let port = match authority.as_str().strip_prefix(authority.host()) {
+            Some("") if over_tls => 443,
             Some("") => 80,
             _ => authority.port_u16().ok_or(MALFORMED)?,
         };
+        let host = authority.host().trim_matches(['[', ']']).to_owned();
+        let tls = over_tls.then(|| ServerName::try_from(host.clone())).transpose();
         Ok(Self {
-            host: authority.host().trim_matches(['[', ']']).to_owned(),
+            host,
             port,
+            tls: tls.map_err(|_| "names a host that no certificate can be for")?,
             authority: authority.to_string(),
             path: match uri.path_and_query().map_or("", |path| path.as_str()) {
                 path if path.starts_with('/') => path.to_owned(),
@@ -108,49 +117,82 @@ impl Message {
     }
 }
 
-/// Sends a message until somebody takes it, a few times.
-///
-/// # Errors
-/// What the last try met, in words.
-pub(super) async fn deliver(url: &CallbackUrl, message: &Message) -> Result<(), String> {
-    let mut waits = WAITS.into_iter();
-    loop {
-        let outcome = match timeout(TRY_LIMIT, attempt(url, message)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err((format!("no answer within {TRY_LIMIT:?}"), true)),
-        };
-        match outcome {
-            Ok(()) => return Ok(()),
-            Err((reason, again)) => match waits.next().filter(|_| again) {
-                Some(wait) => sleep(wait).await,
-                None => return Err(format!("the callback to {} failed: {reason}", url.authority)),
-            },
-        }
-    }
+/// Sends messages.
+#[derive(Debug)]
+pub(super) struct Callbacks {
+    trust: Trust,
+    /// Longest that one try may take.
+    try_limit: Duration,
+    waits: [Duration; 2],
 }
 
-/// One try; an error says whether another one may do better.
-async fn attempt(url: &CallbackUrl, message: &Message) -> Result<(), (String, bool)> {
-    let failed = |error: &dyn std::error::Error| (crate::error::innermost(error), true);
-    let stream = TcpStream::connect((url.host.as_str(), url.port)).await.map_err(|error| failed(&error))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
-    let _connection = Connection(tokio::spawn(connection));
-    let mut request = Request::post(&url.path)
-        .header(HOST, &url.authority)
-        .body(Full::new(message.body.clone()))
-        .map_err(|error| (error.to_string(), false))?;
-    request.headers_mut().extend(message.headers.clone());
-    let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
-    let status = response.status();
-    // Read on, so that the other side does not see its answer refused. What it says is for nobody.
-    let _read = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await.is_ok();
-    match status {
-        _ if status.is_success() || status.is_redirection() => Ok(()),
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
-            Err((format!("it answered {status}"), true))
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+impl Callbacks {
+    /// Trusts the certificate authorities in the file too. Blocking.
+    ///
+    /// # Errors
+    /// A text that names the setting, the file and what is wrong with it.
+    pub(super) fn new(authorities: Option<&Path>) -> anyhow::Result<Self> {
+        Ok(Self { trust: Trust::with(authorities)?, try_limit: TRY_LIMIT, waits: WAITS })
+    }
+
+    /// Sends a message until somebody takes it, a few times.
+    ///
+    /// # Errors
+    /// What the last try met, in words.
+    pub(super) async fn deliver(&self, url: &CallbackUrl, message: &Message) -> Result<(), String> {
+        let mut waits = self.waits.into_iter();
+        loop {
+            let outcome = match timeout(self.try_limit, self.attempt(url, message)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err((format!("no answer within {:?}", self.try_limit), true)),
+            };
+            match outcome {
+                Ok(()) => return Ok(()),
+                Err((reason, again)) => match waits.next().filter(|_| again) {
+                    Some(wait) => sleep(wait).await,
+                    None => return Err(format!("the callback to {} failed: {reason}", url.authority)),
+                },
+            }
         }
-        _ => Err((format!("it answered {status}"), status.is_server_error())),
+    }
+
+    /// One try; an error says whether another one may do better.
+    async fn attempt(&self, url: &CallbackUrl, message: &Message) -> Result<(), (String, bool)> {
+        let failed = |error: &dyn std::error::Error| (crate::error::innermost(error), true);
+        let stream = self.connect(url).await.map_err(|reason| (reason, true))?;
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(|error| failed(&error))?;
+        let _connection = Connection(tokio::spawn(connection));
+        let mut request = Request::post(&url.path)
+            .header(HOST, &url.authority)
+            .body(Full::new(message.body.clone()))
+            .map_err(|error| (error.to_string(), false))?;
+        request.headers_mut().extend(message.headers.clone());
+        let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
+        let status = response.status();
+        // Read on, so that the other side does not see its answer refused. What it says is for nobody.
+        let _read = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await.is_ok();
+        match status {
+            _ if status.is_success() || status.is_redirection() => Ok(()),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+                Err((format!("it answered {status}"), true))
+            }
+            _ => Err((format!("it answered {status}"), status.is_server_error())),
+        }
+    }
+
+    async fn connect(&self, url: &CallbackUrl) -> Result<Box<dyn Stream>, String> {
+        let stream = TcpStream::connect((url.host.as_str(), url.port)).await;
+        let stream = stream.map_err(|error| crate::error::innermost(&error))?;
+        let Some(name) = &url.tls else { return Ok(Box::new(stream)) };
+        let connector = TlsConnector::from(self.trust.config().await?);
+        match connector.connect(name.clone(), stream).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => Err(format!("no TLS with it: {}", crate::error::innermost(&error))),
+        }
     }
 }
 
@@ -185,7 +227,34 @@ mod tests {
         for text in ["", "next", "/next", "ftp://a", "http://", "http://a:b@c", "http://a:x", "http://a b"] {
             assert!(CallbackUrl::parse(text).is_err(), "{text:?}");
         }
-        assert!(CallbackUrl::parse("https://a").unwrap_err().contains("TLS"));
+        assert!(CallbackUrl::parse("https://a!/").is_err());
+    }
+
+    #[test]
+    fn reads_urls_over_tls() {
+        let url = CallbackUrl::parse("https://example.com/done").unwrap();
+        assert_eq!((url.port, url.tls), (443, Some(ServerName::try_from("example.com").unwrap())));
+        let url = CallbackUrl::parse("https://[::1]:8443").unwrap();
+        assert_eq!((url.port, url.tls), (8443, Some(ServerName::try_from("::1").unwrap())));
+        assert_eq!(CallbackUrl::parse("http://example.com").unwrap().tls, None);
+    }
+
+    #[tokio::test]
+    async fn a_host_that_never_answers_is_given_up_after_its_tries() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = silent.local_addr().unwrap();
+        let callbacks = Callbacks {
+            try_limit: Duration::from_millis(20),
+            waits: [Duration::ZERO; 2],
+            ..Callbacks::new(None).unwrap()
+        };
+        let message = Message { headers: HeaderMap::new(), body: Bytes::new() };
+        let url = CallbackUrl::parse(&format!("http://{address}/")).unwrap();
+        let reason = callbacks.deliver(&url, &message).await.unwrap_err();
+        assert_eq!(reason, format!("the callback to {address} failed: no answer within 20ms"));
+        for _ in 0..3 {
+            silent.accept().await.unwrap();
+        }
     }
 
     proptest! {

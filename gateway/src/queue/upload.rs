@@ -1,18 +1,16 @@
 //! A large body on its way into the queue: first room for it, then its bytes in a file.
 
-use std::io;
 use std::sync::Arc;
 
-use bramble_provider::ProviderError;
 use parking_lot::Mutex;
 use tokio::sync::SemaphorePermit;
 
+use super::Queue;
 use super::book::{Book, Full, Gone};
 use super::call::BodyPlace;
+use super::refusal::{self, no_file};
 use super::spool::{Keeping, Spooled};
-use super::{Queue, RETRY_AFTER, refusal};
 use crate::error::GatewayError;
-use crate::store::StoreError;
 
 /// A body that is being written.
 #[derive(Debug)]
@@ -55,7 +53,8 @@ impl Upload<'_> {
     /// # Errors
     /// [`GatewayError::QueueFull`], and what the disk says.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), GatewayError> {
-        let gone = self.held.more(bytes.len() as u64).map_err(|full| self.queue.full(full))?;
+        let gone =
+            self.held.more(bytes.len() as u64).map_err(|full| refusal::full(full, &self.queue.config))?;
         self.queue.forget(gone).await;
         self.file.write(bytes).await.map_err(|error| no_file(&error))
     }
@@ -99,23 +98,5 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.book.lock().give_back(self.bytes);
-    }
-}
-
-/// What a client is told when the file of its body cannot be written.
-fn no_file(error: &io::Error) -> GatewayError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            refusal(&Arc::new(StoreError::Full { store: String::new() }))
-        }
-        _ => {
-            tracing::error!(%error, "a queued body cannot be written");
-            ProviderError::Unavailable {
-                provider: "the queue",
-                reason: "the file of the body cannot be written; the cause is in the gateway's log".into(),
-                retry_after: RETRY_AFTER,
-            }
-            .into()
-        }
     }
 }

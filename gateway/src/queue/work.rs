@@ -159,7 +159,11 @@ impl Dispatcher {
 /// Runs a call that is durably started, to whatever end.
 async fn run(gateway: &Gateway, read: Read) {
     let (queue, sequence, starts) = (&gateway.queue, read.sequence, read.starts);
-    let (call, retry, ended) = match invoke(gateway, read).await {
+    let stop = queue.book.lock().stop_of(sequence);
+    let Some(ran) = stop.run_until_cancelled(invoke(gateway, read)).await else {
+        return queue.end(sequence, None, Ended::Cancelled).await;
+    };
+    let (call, retry, ended) = match ran {
         Ok(answered) => answered,
         Err(NotRun::Refused) => {
             // First on the disk's way: the next start of it must come after this.
@@ -170,12 +174,8 @@ async fn run(gateway: &Gateway, read: Read) {
         Err(NotRun::Impossible(reason)) => return queue.bury(sequence, None, reason).await,
     };
     let status = ended.status.as_u16();
-    let cancelled = {
-        let mut book = queue.book.lock();
-        book.ran(sequence);
-        book.was_cancelled(sequence)
-    };
-    if cancelled {
+    queue.book.lock().ran(sequence);
+    if stop.is_cancelled() {
         return queue.end(sequence, Some(status), Ended::Cancelled).await;
     }
     let failed = retry.is_failure(status);
@@ -190,7 +190,7 @@ async fn run(gateway: &Gateway, read: Read) {
                 return queue.end(sequence, Some(status), Ended::Cancelled).await;
             }
             queue.wake.notify_one();
-            callback::deliver(&url, &Message::of(&call.function, ended)).await
+            queue.callbacks.deliver(&url, &Message::of(&call.function, ended)).await
         }
     };
     match told {

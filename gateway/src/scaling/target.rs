@@ -44,11 +44,12 @@ impl Gateway {
         let holds = &self.scaling.holds;
         let mut functions = self.functions.observe(memory::is_short(), |name| holds.is_held(name, now));
         let depths = self.queue.depths();
-        let waiting: HashMap<_, _> = depths.iter().map(|depth| (&depth.function, depth.waiting)).collect();
+        // A retry that waits for its time needs no replica until then.
+        let waiting: HashMap<_, _> = depths.iter().map(|depth| (&depth.function, depth.ready)).collect();
         if !waiting.is_empty() {
             for observed in &mut functions {
-                let waiting = waiting.get(observed.function.name()).copied().unwrap_or_default();
-                observed.counters.queued = observed.counters.queued.saturating_add(waiting);
+                let waiting = waiting.get(observed.function.name()).copied();
+                observed.counters.queue_depth = waiting.unwrap_or_default();
             }
         }
         View {

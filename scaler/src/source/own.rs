@@ -97,7 +97,7 @@ impl Seen {
                 .then(|| rate(|counters| counters.cpu_seconds.unwrap_or_default()))
                 .flatten()
                 .map(|cores| cores.max(0.0)),
-            queued: mean(|counters| counters.queued),
+            queued: mean(|counters| counters.queued.saturating_add(counters.queue_depth)),
             waiting: None,
             idle_for: Some(Duration::ZERO),
         };
@@ -149,13 +149,21 @@ mod tests {
     #[test]
     fn what_waits_is_not_counted_as_running() {
         let mut source = OwnCounters::default();
-        let busy = Counters { started: 9, inflight: 8, queued: 6, cpu_seconds: Some(1.0) };
+        let busy = Counters { started: 9, inflight: 8, queued: 6, queue_depth: 0, cpu_seconds: Some(1.0) };
         let first = look(&mut source, busy, 0);
         assert_eq!((first.inflight, first.queued, first.cpu_cores), (Some(2.0), Some(6.0), None));
         let second = look(&mut source, Counters { cpu_seconds: Some(2.5), ..busy }, 1);
         assert_eq!(second.cpu_cores, Some(1.5));
-        let quiet = Counters { started: 9, inflight: 0, queued: 0, cpu_seconds: Some(2.5) };
+        let quiet = Counters { started: 9, cpu_seconds: Some(2.5), ..Counters::default() };
         assert_eq!(look(&mut source, quiet, 2).inflight, Some(1.0));
+    }
+
+    #[test]
+    fn what_waits_in_the_asynchronous_queue_waits_beside_what_runs() {
+        let mut source = OwnCounters::default();
+        let busy = Counters { inflight: 2, queued: 1, queue_depth: 10, ..Counters::default() };
+        let load = look(&mut source, busy, 0);
+        assert_eq!((load.inflight, load.queued), (Some(1.0), Some(11.0)));
     }
 
     #[test]

@@ -79,12 +79,14 @@ impl Prometheus {
             .map(|(place, observed)| (observed.function.name().as_str(), place))
             .collect();
         let mut rows = vec![Row::default(); functions.len()];
-        let Queries { scraped_at, started, rps, inflight, queued, cpu, on_containers } = &self.queries;
+        let Queries { scraped_at, started, rps, inflight, queued, queue_depth, cpu, on_containers } =
+            &self.queries;
         self.ask(scraped_at, &places, &mut rows, |row, is| row.age = Some(is.at - is.value)).await?;
         self.ask(started, &places, &mut rows, |row, is| row.started = Some(is.value)).await?;
         self.ask(rps, &places, &mut rows, |row, is| row.rps = Some(is.value)).await?;
         self.ask(inflight, &places, &mut rows, |row, is| row.inflight = Some(is.value)).await?;
         self.ask(queued, &places, &mut rows, |row, is| row.queued = Some(is.value)).await?;
+        self.ask(queue_depth, &places, &mut rows, |row, is| row.queue_depth = Some(is.value)).await?;
         self.ask(cpu, &places, &mut rows, |row, is| row.cpu = Some(is.value)).await?;
         if functions.iter().any(|observed| observed.state.runtime == Runtime::Hybrid) {
             self.ask(on_containers, &places, &mut rows, |row, is| row.on_containers = Some(is.value)).await?;
@@ -102,6 +104,8 @@ struct Row {
     rps: Option<f64>,
     inflight: Option<f64>,
     queued: Option<f64>,
+    /// Only while there are any: the series ends with the last one.
+    queue_depth: Option<f64>,
     cpu: Option<f64>,
     /// Of a hybrid: what its containers took.
     on_containers: Option<f64>,
@@ -136,7 +140,7 @@ impl Prometheus {
             rps: row.rps.or_else(|| row.started.is_none().then_some(0.0)),
             inflight: row.inflight.map(|inflight| (inflight - waiting).max(0.0)),
             cpu_cores: row.cpu,
-            queued: row.queued,
+            queued: row.queued.map(|queued| queued + row.queue_depth.unwrap_or(0.0)),
             waiting: None,
             idle_for: Some(Duration::ZERO),
         }
@@ -146,13 +150,13 @@ impl Prometheus {
 /// The load of a hybrid's containers, which are its replicas. The series of a function are of both halves, so what
 /// runs or waits now is the registry's to say.
 fn on_containers(row: Row, observed: &Observed) -> Load {
-    let Counters { inflight, queued, .. } = observed.counters;
+    let Counters { inflight, queued, queue_depth, .. } = observed.counters;
     Load {
         // Its series begins with the first invocation that a container takes.
         rps: row.on_containers.or(Some(0.0)),
         inflight: Some(inflight.saturating_sub(queued).into()),
         cpu_cores: row.cpu,
-        queued: Some(queued.into()),
+        queued: Some(queued.saturating_add(queue_depth).into()),
         waiting: None,
         idle_for: Some(Duration::ZERO),
     }

@@ -147,8 +147,10 @@ pub struct Queries {
     pub rps: Query,
     /// Invocations admitted and unfinished.
     pub inflight: Query,
-    /// Invocations that wait.
+    /// Invocations that wait for a replica.
     pub queued: Query,
+    /// Asynchronous invocations that wait in the queue.
+    pub queue_depth: Query,
     /// CPUs in use.
     pub cpu: Query,
     /// Invocations of hybrid functions that containers took, per second.
@@ -179,6 +181,7 @@ impl Queries {
             rps: of_all("sum", rate(&count)),
             inflight: of_all("sum", series("bramble_function_inflight").to_string()),
             queued: of_all("sum", series("bramble_function_queued").to_string()),
+            queue_depth: of_all("sum", series("bramble_queue_depth").to_string()),
             cpu: of_all("sum", rate(&series("bramble_function_cpu_seconds_total"))),
             on_containers: of_all("sum", rate(&hybrid)),
         }
@@ -222,12 +225,14 @@ mod tests {
     fn a_selector_is_in_every_query_of_ours() {
         let selector: Selector = r#"job="gateway", cluster=~"h\"o\\me" "#.parse().unwrap();
         let queries = Queries::new(&selector, MINUTE);
-        for query in [&queries.scraped_at, &queries.rps, &queries.inflight, &queries.queued, &queries.cpu] {
+        let Queries { scraped_at, started, rps, inflight, queued, queue_depth, cpu, on_containers } =
+            &queries;
+        for query in [scraped_at, started, rps, inflight, queued, queue_depth, cpu] {
             let written = r#"{job="gateway",cluster=~"h\"o\\me"}"#;
             assert!(query.as_str().contains(written), "{query:?}");
         }
         let narrowed = r#"{job="gateway",cluster=~"h\"o\\me",runtime="container"}"#;
-        assert!(queries.on_containers.as_str().contains(narrowed), "{:?}", queries.on_containers);
+        assert!(on_containers.as_str().contains(narrowed), "{on_containers:?}");
     }
 
     #[test]

@@ -46,6 +46,9 @@ pub struct FunctionDocument {
     pub inflight: u32,
     /// Of these, waiting ones.
     pub queued: u32,
+    /// Asynchronous invocations that wait in the queue. A gateway of before says nothing of them.
+    #[serde(default)]
+    pub queue_depth: u32,
     /// Seconds of processor time, where that is metered.
     pub cpu_seconds: Option<f64>,
     /// Whether an alert holds it up.
@@ -135,6 +138,7 @@ impl From<&Observed> for FunctionDocument {
             started: counters.started,
             inflight: counters.inflight,
             queued: counters.queued,
+            queue_depth: counters.queue_depth,
             cpu_seconds: counters.cpu_seconds,
             held: *held,
         }
@@ -152,6 +156,7 @@ impl From<FunctionDocument> for Observed {
                 started: document.started,
                 inflight: document.inflight,
                 queued: document.queued,
+                queue_depth: document.queue_depth,
                 cpu_seconds: document.cpu_seconds,
             },
             held: document.held,
@@ -188,7 +193,8 @@ mod tests {
 
     #[test]
     fn a_view_survives_the_way() {
-        let counters = Counters { started: 9, inflight: 3, queued: 1, cpu_seconds: Some(0.5) };
+        let counters =
+            Counters { started: 9, inflight: 3, queued: 1, queue_depth: 4, cpu_seconds: Some(0.5) };
         let functions = vec![observed("echo.team", &[("a", "b")], counters)];
         let view = View { functions, wasm_slots: 512, default_slots: 8 };
         let json = serde_json::to_string(&ViewDocument::from(&view)).unwrap();

@@ -5,7 +5,7 @@ use super::monitoring::{Server, free_address, release};
 use super::{desired, follows, naps, pass, quick, until_desired};
 use crate::containers::load::under_load;
 use crate::support::docker::Docker;
-use crate::support::wait;
+use crate::support::{guest, wait};
 
 #[test]
 fn a_loaded_function_climbs_and_returns_and_a_prometheus_that_is_away_changes_nothing() {
@@ -52,6 +52,29 @@ fn containers_climb_by_the_processor_time_that_was_scraped() {
     let _prometheus = Server::prometheus(&gateway, address, alertmanager);
     under_load(&gateway, &name, 2, || until_desired(&gateway, &name, |replicas| replicas == 3));
     until_desired(&gateway, &name, |replicas| replicas == 1);
+}
+
+#[test]
+fn what_waits_in_the_asynchronous_queue_wants_replicas() {
+    let (address, alertmanager) = (free_address(), free_address());
+    let gateway =
+        quick().flag("--prometheus-url", &format!("http://{address}")).flag("--queue-workers", "1").start();
+    let labels = serde_json::json!({
+        "com.openfaas.scale.min": "1",
+        "com.openfaas.scale.max": "6",
+        "com.openfaas.scale.type": "queue",
+        "com.openfaas.scale.target": "1",
+    });
+    let more = serde_json::json!({"labels": labels, "envVars": {"exec_timeout": "10m"}});
+    gateway.deploy_with("slow", &guest::sleeps(), more);
+    let _prometheus = Server::prometheus(&gateway, address, alertmanager);
+    pass(&gateway, "done", 2.0);
+    assert_eq!(desired(&gateway, "slow"), 1);
+    // One of them runs: the function itself has nobody waiting.
+    for _ in 0..20 {
+        gateway.send(gateway.request("POST", "/async-function/slow"), b"").expect(202);
+    }
+    until_desired(&gateway, "slow", |replicas| replicas == 6);
 }
 
 #[test]

@@ -1,20 +1,13 @@
 //! A store: a `functions.json`, and where its wasm files are.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use serde::{Deserialize, Serialize};
+use bramble_gateway::api::store::{Entry, List, entries};
 
 use crate::error::{CliError, Exit};
 use crate::fetch;
 use crate::rollout::LocalModule;
-
-/// The platform whose images are wasm files.
-pub(super) const WASM_PLATFORM: &str = "wasm32-wasi";
-
-/// The list that comes with this command.
-const OURS: &str = include_str!("../../../store/functions.json");
 
 /// Largest list.
 const MAX_LIST_BYTES: u64 = 16 << 20;
@@ -36,47 +29,6 @@ enum Source {
     Url(String),
 }
 
-/// One function, as the list has it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct Entry {
-    /// Its title.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub(super) title: String,
-    /// Its name.
-    pub(super) name: String,
-    /// What it does.
-    pub(super) description: String,
-    /// What runs, by platform.
-    pub(super) images: BTreeMap<String, String>,
-    /// Its command or arguments.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) fprocess: Option<String>,
-    /// Where its source is.
-    #[serde(rename = "repo_url", skip_serializing_if = "Option::is_none")]
-    pub(super) repo_url: Option<String>,
-    /// Who wrote it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) author: Option<String>,
-    /// Its environment.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) environment: BTreeMap<String, String>,
-    /// Its labels.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) labels: BTreeMap<String, String>,
-    /// Its annotations.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) annotations: BTreeMap<String, String>,
-    /// Whether a container may write to its root file system.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(super) read_only_root_filesystem: bool,
-}
-
-#[derive(Debug, Deserialize)]
-struct Document {
-    functions: Vec<Entry>,
-}
-
 impl Catalogue {
     /// Reads the list that is named, or ours.
     ///
@@ -84,7 +36,7 @@ impl Catalogue {
     /// When it cannot be read, or is none.
     pub(super) async fn read(named: Option<&str>, directory: &Path) -> Result<Self> {
         let (source, text) = match named {
-            None => (Source::Ours, OURS.as_bytes().to_vec()),
+            None => return Ok(Self { source: Source::Ours, entries: entries().to_vec() }),
             Some(url) if url.contains("://") => {
                 (Source::Url(url.to_owned()), fetch::get(url, MAX_LIST_BYTES).await?.to_vec())
             }
@@ -95,10 +47,10 @@ impl Catalogue {
                 (Source::File(full), text)
             }
         };
-        let document: Document = serde_json::from_slice(&text).map_err(|error| {
+        let list: List = serde_json::from_slice(&text).map_err(|error| {
             CliError::usage(format!("{} is no list of functions: {error}", named.unwrap_or("the store")))
         })?;
-        Ok(Self { source, entries: document.functions })
+        Ok(Self { source, entries: list.functions })
     }
 
     /// Where it came from, for messages.
@@ -162,7 +114,8 @@ impl Catalogue {
             Source::Ours => {
                 let samples = samples.ok_or_else(|| {
                     CliError::usage(format!("where is {image}?")).hint(
-                        "name the folder with the samples by --samples; examples/build.sh of the sources fills one",
+                        "name the folder with the samples by --samples, which examples/build.sh of the sources \
+                         fills; or a gateway that has them: --url http://127.0.0.1:8080/store/functions.json",
                     )
                 })?;
                 from_file(samples.join(image))?.into()
@@ -173,22 +126,10 @@ impl Catalogue {
     }
 }
 
-impl Entry {
-    /// What runs on a platform.
-    pub(super) fn image(&self, platform: &str) -> Option<&str> {
-        let found = self.images.iter().find(|(known, _)| known.eq_ignore_ascii_case(platform));
-        found.map(|(_, image)| image.as_str())
-    }
-
-    /// The platforms that it is for.
-    pub(super) fn platforms(&self) -> String {
-        self.images.keys().map(String::as_str).collect::<Vec<_>>().join(" ")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bramble_gateway::api::store::WASM_PLATFORM;
 
     #[tokio::test]
     async fn ours_is_a_store() {

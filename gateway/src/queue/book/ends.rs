@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::super::call::Death;
-use super::{Book, Cancelled, Ended, Entry, Gone, REMEMBERED_FOR, State};
+use super::{Book, Cancelled, DeadLetters, Ended, Entry, Gone, REMEMBERED_FOR, State};
 
 impl Book {
     /// A call has ended. Answers the file of its body.
@@ -74,7 +74,12 @@ impl Book {
     }
 
     /// Takes the newest call of an id out, if it has not begun.
-    pub(in crate::queue) fn cancel(&mut self, id: &str, now: (Instant, SystemTime)) -> Cancelled {
+    pub(in crate::queue) fn cancel(
+        &mut self,
+        id: &str,
+        dead: DeadLetters,
+        now: (Instant, SystemTime),
+    ) -> Cancelled {
         let Some(sequence) = self.ids.get(id).copied() else { return Cancelled::Unknown };
         let Some(entry) = self.calls.get_mut(&sequence) else { return Cancelled::Unknown };
         match &mut entry.state {
@@ -82,11 +87,12 @@ impl Book {
                 let file = self.end(sequence, None, Ended::Cancelled, now);
                 Cancelled::Out { sequence, file }
             }
-            State::Running { cancelled } => {
-                *cancelled = true;
+            State::Running { stop } => {
+                stop.cancel();
                 Cancelled::Running
             }
             State::CallingBack | State::Ended { .. } => Cancelled::TooLate,
+            State::Dead { .. } if dead == DeadLetters::Stay => Cancelled::TooLate,
             State::Dead { .. } => match self.remove_dead(sequence) {
                 Some((sequence, file)) => Cancelled::Out { sequence, file },
                 None => Cancelled::Unknown,

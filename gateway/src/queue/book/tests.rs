@@ -206,21 +206,23 @@ fn a_dead_letter_is_read_replayed_and_removed() {
     book.keep_place().unwrap();
     assert!(book.revive(sequence, Instant::now()) && !book.revive(sequence, Instant::now()));
     assert_eq!(book.take(Instant::now(), free).0, [Turn { sequence, starts: 2 }]);
-    assert!(matches!(book.cancel("f-1", now()), Cancelled::Out { .. }));
-    assert_eq!(book.cancel("f-1", now()), Cancelled::Unknown);
+    assert_eq!(book.cancel("f-1", DeadLetters::Stay, now()), Cancelled::TooLate);
+    assert!(matches!(book.cancel("f-1", DeadLetters::Go, now()), Cancelled::Out { .. }));
+    assert_eq!(book.cancel("f-1", DeadLetters::Go, now()), Cancelled::Unknown);
 }
 
 #[test]
 fn cancelling_meets_a_call_wherever_it_is() {
     let mut book = book(&[("f", 4)]);
     let turns = book.take(Instant::now(), free).0;
-    assert_eq!(book.cancel("f-0", now()), Cancelled::Running);
-    assert!(book.was_cancelled(turns[0].sequence) && !book.was_cancelled(turns[1].sequence));
+    let stop = book.stop_of(turns[0].sequence);
+    assert_eq!(book.cancel("f-0", DeadLetters::Go, now()), Cancelled::Running);
+    assert!(stop.is_cancelled() && !book.stop_of(turns[1].sequence).is_cancelled());
     assert!(book.call_back(turns[1].sequence));
-    assert_eq!(book.cancel("f-1", now()), Cancelled::TooLate);
-    assert!(matches!(book.cancel("f-2", now()), Cancelled::Out { .. }));
-    assert_eq!(book.cancel("f-2", now()), Cancelled::TooLate);
-    assert_eq!(book.cancel("never", now()), Cancelled::Unknown);
+    assert_eq!(book.cancel("f-1", DeadLetters::Go, now()), Cancelled::TooLate);
+    assert!(matches!(book.cancel("f-2", DeadLetters::Go, now()), Cancelled::Out { .. }));
+    assert_eq!(book.cancel("f-2", DeadLetters::Go, now()), Cancelled::TooLate);
+    assert_eq!(book.cancel("never", DeadLetters::Go, now()), Cancelled::Unknown);
     assert_eq!(book.call("f-2", Instant::now()).unwrap().state, "cancelled");
     // What was cancelled while it ran does not run again, whatever became of the run.
     let cancelled = turns[0].sequence;
@@ -229,7 +231,7 @@ fn cancelling_meets_a_call_wherever_it_is() {
     book.end(cancelled, None, Ended::Cancelled, now());
     let turn = book.take(Instant::now(), free).0.remove(0);
     assert!(book.retry(turn.sequence, Instant::now() + Duration::from_secs(9)));
-    assert!(matches!(book.cancel("f-3", now()), Cancelled::Out { .. }));
+    assert!(matches!(book.cancel("f-3", DeadLetters::Stay, now()), Cancelled::Out { .. }));
     assert_eq!(book.next_wake(), None);
 }
 
@@ -333,7 +335,7 @@ proptest! {
                 },
                 Step::Bury => if let Some(sequence) = running.pop() { book.bury(sequence, death()); },
                 Step::Cancel(id) => {
-                    book.cancel(&(u32::from(id) % added.max(1)).to_string(), (clock, SystemTime::now()));
+                    book.cancel(&(u32::from(id) % added.max(1)).to_string(), DeadLetters::Go, (clock, SystemTime::now()));
                 }
                 Step::Revive => if let Some(sequence) = book.dead.last().copied()
                     && book.keep_place().is_ok() {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use bramble_provider::FunctionName;
+use tokio_util::sync::CancellationToken;
 
 use super::{Book, Room, State, Turn};
 
@@ -46,14 +47,14 @@ impl Book {
             passed_by = 0;
             self.totals.running += 1;
             let entry = self.calls.get_mut(&sequence).expect("a call in line is in the book");
-            entry.state = State::Running { cancelled: false };
+            entry.state = State::running();
             entry.starts += 1;
             taken.push(Turn { sequence, starts: entry.starts });
         }
         for sequence in &orphans {
             // As if they ran, so that nobody else takes them before they are buried.
             let entry = self.calls.get_mut(sequence).expect("a call in line is in the book");
-            entry.state = State::Running { cancelled: false };
+            entry.state = State::running();
             self.totals.running += 1;
             self.line_of(*sequence).running += 1;
         }
@@ -74,7 +75,7 @@ impl Book {
     /// cancelled meanwhile, and is to be ended.
     pub(in crate::queue) fn turn_back(&mut self, sequence: u64, now: Instant) -> Option<u32> {
         let entry = self.calls.get_mut(&sequence)?;
-        if entry.state != (State::Running { cancelled: false }) {
+        if !entry.state.goes_on() {
             return None;
         }
         entry.starts -= 1;
@@ -116,16 +117,19 @@ impl Book {
     /// Gives a call that runs, and was not cancelled, its next state. Answers its function.
     fn ends_run(&mut self, sequence: u64, next: State) -> Option<FunctionName> {
         let entry = self.calls.get_mut(&sequence)?;
-        if entry.state != (State::Running { cancelled: false }) {
+        if !entry.state.goes_on() {
             return None;
         }
         entry.state = next;
         Some(entry.function.clone())
     }
 
-    /// Whether a call was cancelled while it ran.
-    pub(in crate::queue) fn was_cancelled(&self, sequence: u64) -> bool {
-        self.calls.get(&sequence).is_some_and(|entry| entry.state == State::Running { cancelled: true })
+    /// Is cancelled when a call that runs is: it must not go on, and ends as cancelled.
+    pub(in crate::queue) fn stop_of(&self, sequence: u64) -> CancellationToken {
+        match self.calls.get(&sequence).map(|entry| &entry.state) {
+            Some(State::Running { stop }) => stop.clone(),
+            _ => CancellationToken::new(),
+        }
     }
 
     /// Takes out calls that may start since before `since` and did not, `most` of them, as if they ran, to bury them.
@@ -140,7 +144,7 @@ impl Book {
             {
                 line.ready.pop_front();
                 line.running += 1;
-                entry.state = State::Running { cancelled: false };
+                entry.state = State::running();
                 overdue.push(sequence);
             }
         }

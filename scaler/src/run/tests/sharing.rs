@@ -83,7 +83,7 @@ async fn who_waits_for_a_slot_is_asked_of_the_registry() {
     assert_eq!(bed.asked(), []);
     bed.load(&[("echo", 1.0)]);
     bed.each(|observed| {
-        observed.counters = Counters { started: 8, inflight: 8, queued: 6, cpu_seconds: None }
+        observed.counters = Counters { started: 8, inflight: 8, queued: 6, ..Counters::default() }
     });
     bed.tick().await;
     assert_eq!(bed.asked(), [scale("echo", 1, 4)], "the mean of this look and the one before");

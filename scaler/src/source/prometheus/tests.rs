@@ -71,6 +71,7 @@ fn healthy() -> Vec<(&'static str, StatusCode, String)> {
         ("%28gateway_function_invocation_started%29", StatusCode::OK, vector(&[("echo", "70")])),
         ("bramble_function_inflight", StatusCode::OK, vector(&[("echo.openfaas-fn", "3")])),
         ("bramble_function_queued", StatusCode::OK, vector(&[("echo", "1")])),
+        ("bramble_queue_depth", StatusCode::OK, vector(&[])),
         ("bramble_function_cpu_seconds_total", StatusCode::OK, vector(&[("echo", "0.25")])),
     ]
 }
@@ -89,17 +90,25 @@ async fn reads_every_signal_of_our_functions() {
 }
 
 #[tokio::test]
+async fn what_waits_in_the_asynchronous_queue_waits_beside_what_runs() {
+    let mut script = healthy();
+    script[5].2 = vector(&[("echo", "40")]);
+    let load = load(script).await.unwrap();
+    assert_eq!((load.inflight, load.queued), (Some(2.0), Some(41.0)));
+}
+
+#[tokio::test]
 async fn of_a_hybrid_what_its_containers_bear_counts() {
     let mut script = healthy();
     let on_containers = "runtime%3D%22container%22";
     script.insert(0, (on_containers, StatusCode::OK, vector(&[("echo", "4.5")])));
-    let counters = Counters { inflight: 2, queued: 1, ..Counters::default() };
+    let counters = Counters { inflight: 2, queued: 1, queue_depth: 3, ..Counters::default() };
     let mut hybrid = observed("echo", &[], counters);
     hybrid.state.runtime = Runtime::Hybrid;
     let script = Arc::new(Mutex::new(script));
     let mut source = serve(script.clone()).await;
     let load = source.loads(std::slice::from_ref(&hybrid), Duration::ZERO).await.unwrap()[0];
-    assert_eq!((load.rps, load.inflight, load.queued), (Some(4.5), Some(1.0), Some(1.0)));
+    assert_eq!((load.rps, load.inflight, load.queued), (Some(4.5), Some(1.0), Some(4.0)));
     script.lock().remove(0);
     let load = source.loads(std::slice::from_ref(&hybrid), Duration::ZERO).await.unwrap()[0];
     assert_eq!(load.rps, Some(0.0), "no container took any");
