@@ -24,6 +24,7 @@ packages() {
         # For a client of the API that others wrote.
         have node || missing+=(nodejs)
         have npm || missing+=(npm)
+        python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
     fi
     [ ${#missing[@]} -eq 0 ] && return
     install_packages "${missing[@]}"
@@ -144,6 +145,20 @@ clients() {
     cp "$source/package-lock.json" "$tools/installed"
 }
 
+# What makes requests of the API's document, in an environment of its own for each lock.
+fuzzer() {
+    local tools=${XDG_CACHE_HOME:-$HOME/.cache}/bramble/tools lock place
+    lock=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/tests/openapi/requirements.txt
+    place=$tools/schemathesis-$(sha256sum "$lock" | cut -c1-12)
+    [ "$(readlink "$tools/usr/bin/schemathesis")" = "$place/bin/schemathesis" ] && return
+    say "installing schemathesis"
+    mkdir -p "$tools/usr/bin"
+    python3 -m venv --clear "$place"
+    "$place/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$lock"
+    # Last, so that what is there is whole.
+    ln -sfn "$place/bin/schemathesis" "$tools/usr/bin/schemathesis"
+}
+
 packages
 rust
 wasm_linker
@@ -152,5 +167,6 @@ if [ "$want" = test ]; then
     servers
     templates
     clients
+    fuzzer
     nextest
 fi

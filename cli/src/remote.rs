@@ -87,7 +87,7 @@ impl RemoteTarget {
     }
 
     async fn change(&self, name: &FunctionName, change: ChangeKind) -> Result<bool, ProviderError> {
-        let document = ChangeDocument { holder: self.holder.clone(), name: name.clone(), change };
+        let document = ChangeDocument::new(self.holder.clone(), name.clone(), change);
         let answer = self.send(Method::POST, "/system/scaler/changes", Some(&document), CHANGE_LIMIT).await?;
         Ok(read::<ChangedDocument>(&answer)?.changed)
     }

@@ -13,6 +13,7 @@ mod functions;
 mod logs;
 mod modules;
 mod namespaces;
+mod openapi;
 mod queue;
 mod scaler;
 mod secrets;
@@ -34,7 +35,18 @@ use store::PATH as STORE;
 
 /// Everything that is answered on the main port, but for invocations.
 pub fn router(gateway: Arc<Gateway>) -> Router {
-    let system = Router::new()
+    Router::new()
+        .merge(counted().route_layer(from_fn_with_state(gateway.clone(), count::count)))
+        .merge(uncounted())
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+        .layer(from_fn_with_state(gateway.clone(), guard))
+        .with_state(gateway)
+}
+
+/// The API. What is added here is described in [`openapi`] too.
+fn counted() -> Router<Arc<Gateway>> {
+    Router::new()
         .route(
             "/system/functions",
             get(functions::list).post(functions::create).put(functions::update).delete(functions::remove),
@@ -70,17 +82,16 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/system/async/dead/{id}/replay", post(queue::replay))
         .route("/system/async/{id}", get(queue::status).delete(queue::cancel))
         .route("/async-function/{*name}", post(async_::accept).delete(async_::cancel))
-        .route_layer(from_fn_with_state(gateway.clone(), count::count));
+}
+
+/// What the gateway says about itself to whoever watches it.
+fn uncounted() -> Router<Arc<Gateway>> {
     Router::new()
-        .merge(system)
         .route("/healthz", get(system::healthz))
         .route("/readyz", get(system::readyz))
         .route(STORE, get(store::list))
+        .route("/openapi.json", get(openapi::serve))
         .route("/", get(system::root))
-        .fallback(unknown_path)
-        .method_not_allowed_fallback(unknown_method)
-        .layer(from_fn_with_state(gateway.clone(), guard))
-        .with_state(gateway)
 }
 
 /// What is answered on the port that Prometheus scrapes.

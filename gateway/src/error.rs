@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::scaling::LeaseHeld;
 
@@ -278,22 +279,29 @@ fn gateway_answer(error: &GatewayError) -> Answer {
     }
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
-    error: Detail<'a>,
+/// Every refusal of ours.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(crate) struct Document {
+    error: Detail,
 }
 
-#[derive(Serialize)]
-struct Detail<'a> {
+/// What was refused, and why.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ErrorDetail)]
+struct Detail {
+    /// Which refusal it is, for programs.
     code: &'static str,
-    message: &'a str,
+    /// What is wrong, for people.
+    message: String,
     /// Who is in the way, where that is somebody.
     #[serde(skip_serializing_if = "Option::is_none")]
-    leader: Option<&'a str>,
+    leader: Option<String>,
 }
 
 fn respond(answer: Answer, error: &dyn std::error::Error, leader: Option<&str>) -> Response<Body> {
-    let document = Document { error: Detail { code: answer.code, message: &error.to_string(), leader } };
+    let (message, leader) = (error.to_string(), leader.map(str::to_owned));
+    let document = Document { error: Detail { code: answer.code, message, leader } };
     let json = serde_json::to_vec(&document).expect("strings always serialise");
     let mut response = Response::new(Body::whole(Bytes::from(json)));
     *response.status_mut() = answer.status;

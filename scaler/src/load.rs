@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bramble_provider::Runtime;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The load of one function over all its replicas, as a source saw it.
 ///
@@ -28,9 +29,10 @@ pub struct Load {
 }
 
 /// The replicas of one function, and what runs them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct State {
     /// What runs the replicas that are counted here. Of a hybrid function these are its containers.
+    #[schema(value_type = String)]
     pub runtime: Runtime,
     /// Replicas asked for.
     pub desired: u32,

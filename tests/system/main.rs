@@ -10,6 +10,7 @@ mod clients;
 mod command;
 mod components;
 mod containers;
+mod contract;
 mod crashes;
 mod cron;
 mod deployments;

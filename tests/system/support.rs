@@ -1,6 +1,7 @@
 //! What the tests share: a gateway process, a client, guests, waiting.
 
 pub(crate) mod answer;
+pub(crate) mod contract;
 pub(crate) mod docker;
 pub(crate) mod gateway;
 pub(crate) mod guest;

@@ -4,6 +4,7 @@
 
 mod input;
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -82,7 +83,7 @@ pub(crate) struct Invoke {
 #[derive(Debug, Clone)]
 struct Chain(Vec<FunctionName>);
 
-impl std::fmt::Display for Chain {
+impl Display for Chain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<&str> = self.0.iter().map(FunctionName::as_str).collect();
         f.write_str(&names.join("|"))
@@ -152,7 +153,7 @@ pub(super) fn add_headers(headers: &mut HeaderMap, given: &[(HeaderName, HeaderV
 
 /// Prints a response that is no success, and says what it means.
 pub(super) async fn fail(
-    name: &FunctionName,
+    name: &impl Display,
     response: Response<Incoming>,
     output: Output,
 ) -> Result<CliError> {

@@ -16,8 +16,10 @@ use bramble_scaler::policy::Defaults;
 use bramble_scaler::{Policy, alert};
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::body;
+use super::wire::Object;
 use crate::auth::audit;
 use crate::error::{GatewayError, excerpt};
 use crate::state::Gateway;
@@ -26,32 +28,38 @@ use crate::state::Gateway;
 const AT_ONCE: usize = 16;
 
 /// What Alertmanager posts.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AlertNotification)]
 pub(super) struct Notification {
-    alerts: Vec<Alert>,
+    #[schema(value_type = Vec<Alert>)]
+    alerts: Vec<Object<Alert>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 struct Alert {
     status: String,
     labels: Option<BTreeMap<String, String>>,
 }
 
 /// What was done about a notification.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = AlertReport)]
 pub(super) struct Report {
     /// The functions whose replicas follow alerts, with what they now are asked for.
     scaled: Vec<Scaled>,
     /// Names that no function has, and texts that are no name.
     unknown: Vec<String>,
     /// Functions whose labels cannot be followed, and why.
+    #[schema(value_type = BTreeMap<String, String>)]
     refused: BTreeMap<FunctionName, String>,
     /// Functions that could not be scaled, and why.
+    #[schema(value_type = BTreeMap<String, String>)]
     failed: BTreeMap<FunctionName, String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Scaled {
+    #[schema(value_type = String)]
     name: FunctionName,
     from: u32,
     to: u32,
@@ -68,6 +76,14 @@ enum Handled {
 /// 200 with what was done. What is unknown or fails does not fail the others; 503 when nothing but failures
 /// came of it, upon which Alertmanager sends them all again. Were a part enough for that, each function that
 /// was scaled would climb by another step at each retry; what failed comes again with the next repeat.
+#[utoipa::path(
+    post, path = "/system/alert", operation_id = "receiveAlerts", tag = "scaling",
+    request_body(content = Notification),
+    responses(
+        (status = 200, description = "what was done", body = Report),
+        (status = 503, description = "`alerts_failed`: send it again"),
+    ),
+)]
 pub(super) async fn receive(
     State(gateway): State<Arc<Gateway>>,
     body: Body,
@@ -75,7 +91,7 @@ pub(super) async fn receive(
     let notification: Notification = body::json(body).await?;
     // Two alerts on one function must not add two steps at once; one that fires outweighs one that ended.
     let (mut wanted, mut unknown) = (BTreeMap::new(), BTreeSet::new());
-    for alert in notification.alerts {
+    for Object(alert) in notification.alerts {
         // Alerts on something else than functions may come here too.
         let Some(name) = alert.labels.and_then(|mut labels| labels.remove("function_name")) else { continue };
         let firing = alert.status == "firing";

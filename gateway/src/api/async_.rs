@@ -35,6 +35,23 @@ const CALLBACK: HeaderName = HeaderName::from_static("x-callback-url");
 const MAX_HEAD_BYTES: usize = 64 << 10;
 
 /// 202 once the invocation is on the disk.
+#[utoipa::path(
+    post, path = "/async-function/{name}", operation_id = "queueInvocation", tag = "invocations",
+    params(
+        ("name" = String, Path, description = "the function, with its namespace after a dot where that is not the default one"),
+        ("X-Callback-Url" = Option<String>, Header, description = "an `http` or `https` address that gets the answer"),
+    ),
+    request_body(content = String, content_type = "*/*", description = "what the function reads"),
+    security(()),
+    responses(
+        (status = 202, description = "it is on the disk and will be run", headers(("x-call-id" = String, description = "its id"), ("x-start-time" = String, description = "nanoseconds since 1970"))),
+        (status = 401, description = "`token_required`"),
+        (status = 404, description = "`unknown_function`"),
+        (status = 429, description = "`queue_full`"),
+        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+        (status = 507, description = "`out_of_storage`"),
+    ),
+)]
 pub(super) async fn accept(
     State(gateway): State<Arc<Gateway>>,
     request: Request,
@@ -82,6 +99,20 @@ pub(super) async fn accept(
 
 /// 202 once a call is taken out, by `/async-function/NAME/ID` as the original has it, or by its id alone. Whoever
 /// may invoke the function and knows the id may do so. Dead letters stay: they are an operator's.
+#[utoipa::path(
+    delete, path = "/async-function/{name}", operation_id = "takeBack", tag = "invocations",
+    params(("name" = String, Path, description = "`NAME/CALL-ID`, or the call's id alone")),
+    security(()),
+    responses(
+        (status = 202, description = "it does not run, or runs no longer"),
+        (status = 400, description = "`invalid_spec`: what is before the id is no name of a function"),
+        (status = 401, description = "`token_required`"),
+        (status = 404, description = "`unknown_call`"),
+        (status = 409, description = "`call_ended`"),
+        (status = 503, description = "`unavailable`: what stores it cannot be reached"),
+        (status = 507, description = "`out_of_storage`"),
+    ),
+)]
 pub(super) async fn cancel(
     State(gateway): State<Arc<Gateway>>,
     Tail(path): Tail,

@@ -7,7 +7,7 @@ use bramble_provider::ProviderError;
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::{GatewayError, excerpt};
@@ -59,7 +59,9 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, GatewayError> {
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let field = error.path().to_string();
         let cause = error.into_inner();
-        if cause.is_data() && field != "." {
+        // A value where a word of a list is expected counts as no JSON there.
+        let readable = cause.is_data() || serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
+        if readable && field != "." {
             let reason = excerpt(&cause.to_string());
             return ProviderError::InvalidSpec { field, reason }.into();
         }
@@ -101,6 +103,13 @@ mod tests {
     struct Sample {
         env_vars: BTreeMap<String, String>,
         replicas: u32,
+        word: Option<Word>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Word {
+        Yes,
     }
 
     fn refused(text: &str) -> (String, String) {
@@ -119,6 +128,10 @@ mod tests {
         assert_eq!(field, "replicas");
         assert!(reason.contains("-1"), "{reason}");
         assert_eq!(refused(r#"{"replicas":"many"}"#).0, "replicas");
+        assert!(matches!(parse::<Sample>(br#"{"word":"yes"}"#), Ok(Sample { word: Some(Word::Yes), .. })));
+        for word in ["7", "[]", "{}", "\"no\""] {
+            assert_eq!(refused(&format!(r#"{{"word":{word}}}"#)).0, "word");
+        }
     }
 
     #[test]

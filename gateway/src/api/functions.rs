@@ -25,6 +25,15 @@ use crate::state::Gateway;
 type Shared = State<Arc<Gateway>>;
 
 /// The functions of one namespace, the default one unless the query names another.
+#[utoipa::path(
+    get, path = "/system/functions", operation_id = "listFunctions", tag = "functions",
+    params(
+        ("namespace" = Option<String>, Query, description = "the namespace; the default one unless said"),
+    ),
+    responses(
+        (status = 200, description = "the functions", body = Vec<FunctionStatus>),
+    ),
+)]
 pub(super) async fn list(State(gateway): Shared, params: Params) -> Json<Vec<FunctionStatus>> {
     let namespace = params.get("namespace").unwrap_or(DEFAULT_NAMESPACE);
     let mut statuses = Vec::new();
@@ -37,11 +46,31 @@ pub(super) async fn list(State(gateway): Shared, params: Params) -> Json<Vec<Fun
 }
 
 /// 202; 409 when it is there already.
+#[utoipa::path(
+    post, path = "/system/functions", operation_id = "deployFunction", tag = "functions",
+    request_body(content = Deployment),
+    responses(
+        (status = 202, description = "deployed"),
+        (status = 409, description = "`already_deployed`"),
+        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+        (status = 507, description = "`out_of_storage`"),
+    ),
+)]
 pub(super) async fn create(State(gateway): Shared, body: Body) -> Result<StatusCode, GatewayError> {
     deploy(&gateway, body, Mode::Create).await
 }
 
 /// 202; 404 when it is not there, upon which `faas-cli` posts it.
+#[utoipa::path(
+    put, path = "/system/functions", operation_id = "updateFunction", tag = "functions",
+    request_body(content = Deployment),
+    responses(
+        (status = 202, description = "updated"),
+        (status = 404, description = "`unknown_function`"),
+        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+        (status = 507, description = "`out_of_storage`"),
+    ),
+)]
 pub(super) async fn update(State(gateway): Shared, body: Body) -> Result<StatusCode, GatewayError> {
     deploy(&gateway, body, Mode::Update).await
 }
@@ -79,6 +108,21 @@ async fn deploy(gateway: &Arc<Gateway>, body: Body, mode: Mode) -> Result<Status
 }
 
 /// Uploads a module and deploys it under the path's name; the rest of an existing spec stays.
+#[utoipa::path(
+    put, path = "/system/functions/{name}", operation_id = "uploadFunction", tag = "functions",
+    params(
+        ("name" = String, Path, description = "the function, with its namespace after a dot where that is not the default one"),
+        ("namespace" = Option<String>, Query, description = "the namespace, unless the name brings one"),
+        ("preinit" = Option<String>, Query, description = "`true`, or the export that initialises the module before it is stored"),
+    ),
+    request_body(content = String, content_type = "application/wasm", description = "a module or component"),
+    responses(
+        (status = 202, description = "deployed", body = Module),
+        (status = 415, description = "`unsupported_type`"),
+        (status = 503, description = "`busy`: too many uploads; `unavailable`"),
+        (status = 507, description = "`out_of_storage`"),
+    ),
+)]
 pub(super) async fn upload(
     State(gateway): Shared,
     Named(name): Named,
@@ -99,6 +143,19 @@ pub(super) async fn upload(
 }
 
 /// 202; 404 when it is not there.
+#[utoipa::path(
+    delete, path = "/system/functions", operation_id = "removeFunction", tag = "functions",
+    params(
+        ("namespace" = Option<String>, Query, description = "the namespace, unless the name brings one"),
+    ),
+    request_body(content = Removal),
+    responses(
+        (status = 202, description = "removed"),
+        (status = 404, description = "`unknown_function`"),
+        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+        (status = 507, description = "`out_of_storage`"),
+    ),
+)]
 pub(super) async fn remove(
     State(gateway): Shared,
     params: Params,
@@ -112,6 +169,19 @@ pub(super) async fn remove(
 }
 
 /// One function; with `usage=1` also what it uses.
+#[utoipa::path(
+    get, path = "/system/function/{name}", operation_id = "describeFunction", tag = "functions",
+    params(
+        ("name" = String, Path, description = "the function, with its namespace after a dot where that is not the default one"),
+        ("namespace" = Option<String>, Query, description = "the namespace, unless the name brings one"),
+        ("usage" = Option<String>, Query, description = "`1` or `true`: also the memory that it uses"),
+    ),
+    responses(
+        (status = 200, description = "the function", body = FunctionStatus),
+        (status = 400, description = "`invalid_spec`: names what cannot be used"),
+        (status = 404, description = "`unknown_function`"),
+    ),
+)]
 pub(super) async fn describe(
     State(gateway): Shared,
     Named(name): Named,
@@ -142,6 +212,20 @@ async fn runtimes(gateway: &Gateway, function: &Function) -> Option<Runtimes> {
 }
 
 /// 202, when the change is accepted and not when the replicas are there.
+#[utoipa::path(
+    post, path = "/system/scale-function/{name}", operation_id = "scaleFunction", tag = "scaling",
+    params(
+        ("name" = String, Path, description = "the function, with its namespace after a dot where that is not the default one"),
+        ("namespace" = Option<String>, Query, description = "the namespace, unless the name brings one"),
+    ),
+    request_body(content = Scaling),
+    responses(
+        (status = 202, description = "asked for; the replicas follow"),
+        (status = 404, description = "`unknown_function`"),
+        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+        (status = 507, description = "`out_of_storage`"),
+    ),
+)]
 pub(super) async fn scale(
     State(gateway): Shared,
     Named(name): Named,
@@ -166,6 +250,19 @@ pub(super) async fn scale(
 }
 
 /// Pauses the idle replicas of a function in containers; answers how many.
+#[utoipa::path(
+    post, path = "/system/freeze-function/{name}", operation_id = "freezeFunction", tag = "scaling",
+    params(
+        ("name" = String, Path, description = "the function, with its namespace after a dot where that is not the default one"),
+        ("namespace" = Option<String>, Query, description = "the namespace, unless the name brings one"),
+    ),
+    responses(
+        (status = 202, description = "what was paused", body = Frozen),
+        (status = 400, description = "`invalid_spec`: names what cannot be used"),
+        (status = 404, description = "`unknown_function`"),
+        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+    ),
+)]
 pub(super) async fn freeze(
     State(gateway): Shared,
     Named(name): Named,

@@ -19,6 +19,23 @@ use crate::error::{GatewayError, excerpt};
 use crate::state::Gateway;
 
 /// Ends when there are no more lines, or, following, when the client goes or the gateway stops.
+#[utoipa::path(
+    get, path = "/system/logs", operation_id = "streamLogs", tag = "functions",
+    params(
+        ("name" = String, Query, description = "the function"),
+        ("namespace" = Option<String>, Query, description = "the namespace, unless the name brings one"),
+        ("since" = Option<String>, Query, format = DateTime, description = "lines from then on"),
+        ("tail" = Option<i64>, Query, description = "the last so many lines; all of them for 0 and less"),
+        ("instance" = Option<String>, Query, description = "lines of one invocation, by its call id, or of one replica"),
+        ("follow" = Option<bool>, Query, description = "go on with lines as they come"),
+    ),
+    responses(
+        (status = 200, description = "one JSON object a line", body = Line<'static>, content_type = "application/x-ndjson"),
+        (status = 400, description = "`invalid_spec`: names what cannot be used"),
+        (status = 404, description = "`unknown_function`"),
+        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+    ),
+)]
 pub(super) async fn stream(
     State(gateway): State<Arc<Gateway>>,
     params: Params,

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use bramble_host::{DEFAULT_INITIALISER, StoredModule, Upload};
-use bramble_provider::Digest;
+use bramble_provider::{Digest, ProviderError};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use tokio::sync::SemaphorePermit;
@@ -24,10 +24,19 @@ use crate::state::Gateway;
 /// The type of an uploaded module.
 const WASM: &str = "application/wasm";
 
+/// Longest name of an export to pre-initialise with.
+const MAX_EXPORT_BYTES: usize = 256;
+
 /// Longest wait for another upload to end: they are held in memory, so only a few run at once.
 const UPLOAD_WAIT: Duration = Duration::from_secs(30);
 
 /// The modules that are stored, by digest.
+#[utoipa::path(
+    get, path = "/system/modules", operation_id = "listModules", tag = "modules",
+    responses(
+        (status = 200, description = "the modules, by digest", body = Vec<Module>),
+    ),
+)]
 pub(super) async fn list(State(gateway): State<Arc<Gateway>>) -> Result<Json<Vec<Module>>, GatewayError> {
     let mut modules = gateway.wasm.modules().await?;
     modules.sort_unstable_by_key(|module| module.digest);
@@ -35,6 +44,20 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>) -> Result<Json<Vec
 }
 
 /// 201 for a new module, 200 for one that is stored already.
+#[utoipa::path(
+    put, path = "/system/modules", operation_id = "uploadModule", tag = "modules",
+    params(
+        ("preinit" = Option<String>, Query, description = "`true`, or the export that initialises the module before it is stored"),
+    ),
+    request_body(content = String, content_type = "application/wasm", description = "a module or component"),
+    responses(
+        (status = 200, description = "stored before", body = Module),
+        (status = 201, description = "stored", body = Module),
+        (status = 415, description = "`unsupported_type`"),
+        (status = 503, description = "`busy`: too many uploads; `unavailable`"),
+        (status = 507, description = "`out_of_storage`"),
+    ),
+)]
 pub(super) async fn upload(
     State(gateway): State<Arc<Gateway>>,
     params: Params,
@@ -47,6 +70,20 @@ pub(super) async fn upload(
 }
 
 /// 204; 404 when it is not stored, 409 while a function uses it.
+#[utoipa::path(
+    delete, path = "/system/modules/{digest}", operation_id = "removeModule", tag = "modules",
+    params(
+        ("digest" = String, Path, description = "`sha256:` and 64 hexadecimal digits"),
+    ),
+    responses(
+        (status = 204, description = "removed"),
+        (status = 400, description = "`invalid_spec`: names what cannot be used"),
+        (status = 404, description = "`unknown_module`"),
+        (status = 409, description = "`module_in_use`"),
+        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+        (status = 507, description = "`out_of_storage`"),
+    ),
+)]
 pub(super) async fn remove(
     State(gateway): State<Arc<Gateway>>,
     Tail(digest): Tail,
@@ -77,9 +114,15 @@ pub(super) async fn take(
     let bytes = body::module(body, gateway.config.wasm.max_module_bytes).await?;
     let mut upload = Upload::hash(bytes.clone()).await?;
     let mut preinitialised_from = None;
-    if let Some(initialiser) = initialiser(params) {
+    if let Some(initialiser) = initialiser(params)? {
         preinitialised_from = Some(upload.digest());
-        upload = Upload::hash(gateway.wasm.preinitialise(bytes, initialiser).await?).await?;
+        let initialised = gateway.wasm.preinitialise(bytes, initialiser).await.map_err(|error| match error {
+            ProviderError::InvalidModule(reason) => {
+                ProviderError::InvalidModule(format!("preinit: {reason}"))
+            }
+            other => other,
+        });
+        upload = Upload::hash(initialised?).await?;
     }
     audit::about(upload.digest());
     Ok(Taken { preinitialised_from, ..store(gateway, upload).await? })
@@ -104,12 +147,16 @@ pub(super) async fn store(gateway: &Gateway, upload: Upload) -> Result<Taken, Ga
 }
 
 /// The export to pre-initialise with: `preinit=true` for the usual one, `preinit=NAME` for another.
-fn initialiser(params: &Params) -> Option<String> {
-    match params.get("preinit")? {
-        "0" | "false" => None,
-        _ if params.is_on("preinit") => Some(DEFAULT_INITIALISER.to_owned()),
-        name => Some(name.to_owned()),
-    }
+fn initialiser(params: &Params) -> Result<Option<String>, ProviderError> {
+    Ok(match params.get("preinit") {
+        None | Some("0" | "false") => None,
+        Some(_) if params.is_on("preinit") => Some(DEFAULT_INITIALISER.to_owned()),
+        Some(name) if name.len() > MAX_EXPORT_BYTES => {
+            let reason = format!("the name has {} bytes, above the limit of {MAX_EXPORT_BYTES}", name.len());
+            return Err(invalid("preinit", reason));
+        }
+        Some(name) => Some(name.to_owned()),
+    })
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), GatewayError> {

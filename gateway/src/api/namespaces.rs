@@ -9,6 +9,7 @@ use axum::extract::State;
 use bramble_provider::{DEFAULT_NAMESPACE, ProviderError, check_namespace};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::body;
 use super::extract::Tail;
@@ -21,8 +22,9 @@ use crate::state::Gateway;
 type Shared = State<Arc<Gateway>>;
 
 /// A namespace as clients write and read it.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
+#[schema(as = FunctionNamespace)]
 pub(super) struct NamespaceDocument {
     name: String,
     annotations: Option<BTreeMap<String, String>>,
@@ -30,11 +32,28 @@ pub(super) struct NamespaceDocument {
 }
 
 /// The default one, those that were made, and each with a function or a secret in it.
+#[utoipa::path(
+    get, path = "/system/namespaces", operation_id = "listNamespaces", tag = "namespaces",
+    responses(
+        (status = 200, description = "the names", body = Vec<String>),
+    ),
+)]
 pub(super) async fn list(State(gateway): Shared) -> Result<Json<BTreeSet<String>>, GatewayError> {
     Ok(Json(all(&gateway).await?))
 }
 
 /// 200; 404 when there is none of this name.
+#[utoipa::path(
+    get, path = "/system/namespace/{name}", operation_id = "describeNamespace", tag = "namespaces",
+    params(
+        ("name" = String, Path, description = "the namespace"),
+    ),
+    responses(
+        (status = 200, description = "the namespace", body = NamespaceDocument),
+        (status = 400, description = "`invalid_spec`: names what cannot be used"),
+        (status = 404, description = "`unknown_namespace`"),
+    ),
+)]
 pub(super) async fn describe(
     State(gateway): Shared,
     Tail(name): Tail,
@@ -49,6 +68,19 @@ pub(super) async fn describe(
 }
 
 /// 201; 409 when it is there already.
+#[utoipa::path(
+    post, path = "/system/namespace/{name}", operation_id = "createNamespace", tag = "namespaces",
+    params(
+        ("name" = String, Path, description = "the namespace"),
+    ),
+    request_body(content = NamespaceDocument),
+    responses(
+        (status = 201, description = "made"),
+        (status = 409, description = "`namespace_exists`"),
+        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+        (status = 507, description = "`out_of_storage`"),
+    ),
+)]
 pub(super) async fn create(
     State(gateway): Shared,
     Tail(name): Tail,
@@ -59,12 +91,35 @@ pub(super) async fn create(
 }
 
 /// The same with the name in the body, as `faas-cli` asks.
+#[utoipa::path(
+    post, path = "/system/namespace/", operation_id = "createNamedNamespace", tag = "namespaces",
+    request_body(content = NamespaceDocument),
+    responses(
+        (status = 201, description = "made"),
+        (status = 409, description = "`namespace_exists`"),
+        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+        (status = 507, description = "`out_of_storage`"),
+    ),
+)]
 pub(super) async fn create_unnamed(State(gateway): Shared, body: Body) -> Result<StatusCode, GatewayError> {
     let (name, namespace) = read(None, body).await?;
     made(&gateway, name, namespace).await
 }
 
 /// 202; 404 when there is none of this name.
+#[utoipa::path(
+    put, path = "/system/namespace/{name}", operation_id = "updateNamespace", tag = "namespaces",
+    params(
+        ("name" = String, Path, description = "the namespace"),
+    ),
+    request_body(content = NamespaceDocument),
+    responses(
+        (status = 202, description = "replaced"),
+        (status = 404, description = "`unknown_namespace`"),
+        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+        (status = 507, description = "`out_of_storage`"),
+    ),
+)]
 pub(super) async fn update(
     State(gateway): Shared,
     Tail(name): Tail,
@@ -80,6 +135,20 @@ pub(super) async fn update(
 }
 
 /// 202; 404 when there is none, 409 while something is in it.
+#[utoipa::path(
+    delete, path = "/system/namespace/{name}", operation_id = "removeNamespace", tag = "namespaces",
+    params(
+        ("name" = String, Path, description = "the namespace"),
+    ),
+    responses(
+        (status = 202, description = "removed"),
+        (status = 400, description = "`invalid_spec`: names what cannot be used"),
+        (status = 404, description = "`unknown_namespace`"),
+        (status = 409, description = "`namespace_in_use`"),
+        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+        (status = 507, description = "`out_of_storage`"),
+    ),
+)]
 pub(super) async fn remove(State(gateway): Shared, Tail(name): Tail) -> Result<StatusCode, GatewayError> {
     check(&name)?;
     audit::about(&name);

@@ -1,13 +1,13 @@
 //! `/system/async…`: what is in the queue, and what is done about it.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use serde::Serialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::extract::{Params, Tail, function_name};
 use super::wire::invalid;
@@ -20,9 +20,11 @@ use crate::state::Gateway;
 const LISTED: usize = 100;
 const MOST_LISTED: usize = 10_000;
 
-#[derive(Serialize)]
+/// One asynchronous invocation.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct CallJson {
+#[schema(as = AsyncCall)]
+pub(super) struct CallJson {
     call_id: String,
     function_name: String,
     state: &'static str,
@@ -58,72 +60,197 @@ impl From<CallView> for CallJson {
     }
 }
 
+/// What is in the queue.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AsyncQueue)]
+pub(super) struct Overview {
+    /// The first calls that are not over.
+    calls: Vec<CallJson>,
+    /// The functions with calls.
+    functions: Vec<Depth>,
+    /// Calls that are not over.
+    unfinished: usize,
+    /// Of these, running ones.
+    running: usize,
+    /// Of these, those whose answer is being sent on.
+    calling_back: usize,
+    /// Dead letters.
+    dead: usize,
+    /// Bytes of all heads and bodies, the dead letters' included.
+    bytes: u64,
+    limits: Limits,
+}
+
+/// The calls of one function.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AsyncFunction)]
+struct Depth {
+    function_name: String,
+    queued: u32,
+    running: u32,
+    calling_back: u32,
+    /// Age of the oldest one.
+    oldest_seconds: f64,
+}
+
+/// The most that the queue takes.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AsyncLimits)]
+struct Limits {
+    calls: u32,
+    bytes: u64,
+    /// Calls that run at the same time.
+    workers: u32,
+}
+
+/// What became of a call that was taken out.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AsyncCancelled)]
+pub(super) struct Cancelled {
+    call_id: String,
+    /// Whether it had begun: it goes on, and is not run again.
+    was_running: bool,
+}
+
+/// A dead letter that is queued again.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AsyncReplayed)]
+pub(super) struct Replayed {
+    call_id: String,
+}
+
 /// Sums, the functions with calls, and the first calls that are not over.
+#[utoipa::path(
+    get, path = "/system/async", operation_id = "viewQueue", tag = "queue",
+    params(
+        ("function" = Option<String>, Query, description = "calls of this function alone"),
+        ("namespace" = Option<String>, Query, description = "the namespace, unless the name brings one"),
+        ("limit" = Option<u32>, Query, maximum = 10_000, description = "most calls that are listed; 100 unless said"),
+    ),
+    responses(
+        (status = 200, description = "what is in the queue", body = Overview),
+        (status = 400, description = "`invalid_spec`: names what cannot be used"),
+    ),
+)]
 pub(super) async fn overview(
     State(gateway): State<Arc<Gateway>>,
     params: Params,
-) -> Result<Json<Value>, GatewayError> {
+) -> Result<Json<Overview>, GatewayError> {
     let calls = listed(&gateway, &params, false)?;
     let (totals, dead) = gateway.queue.totals();
     let mut depths = gateway.queue.depths();
     depths.sort_unstable_by(|a, b| a.function.cmp(&b.function));
-    let functions = depths.into_iter().map(|depth| {
-        json!({
-            "functionName": depth.function.as_str(),
-            "queued": depth.waiting,
-            "running": depth.running,
-            "callingBack": depth.calling_back,
-            "oldestSeconds": depth.oldest.as_ref().map_or(0.0, Duration::as_secs_f64),
-        })
+    let functions = depths.into_iter().map(|depth| Depth {
+        function_name: depth.function.to_string(),
+        queued: depth.waiting,
+        running: depth.running,
+        calling_back: depth.calling_back,
+        oldest_seconds: depth.oldest.map_or(0.0, |age| age.as_secs_f64()),
     });
     let config = &gateway.config.queue;
-    Ok(Json(json!({
-        "calls": calls,
-        "functions": functions.collect::<Vec<_>>(),
-        "unfinished": totals.calls,
-        "running": totals.running,
-        "callingBack": totals.calling_back,
-        "dead": dead,
-        "bytes": totals.bytes,
-        "limits": {"calls": config.max_calls, "bytes": config.max_bytes, "workers": config.workers},
-    })))
+    Ok(Json(Overview {
+        calls,
+        functions: functions.collect(),
+        unfinished: totals.calls,
+        running: totals.running,
+        calling_back: totals.calling_back,
+        dead,
+        bytes: totals.bytes,
+        limits: Limits { calls: config.max_calls, bytes: config.max_bytes, workers: config.workers },
+    }))
 }
 
 /// The dead letters, the oldest first.
+#[utoipa::path(
+    get, path = "/system/async/dead", operation_id = "listDeadLetters", tag = "queue",
+    params(
+        ("function" = Option<String>, Query, description = "calls of this function alone"),
+        ("namespace" = Option<String>, Query, description = "the namespace, unless the name brings one"),
+        ("limit" = Option<u32>, Query, maximum = 10_000, description = "most calls that are listed; 100 unless said"),
+    ),
+    responses(
+        (status = 200, description = "the dead letters, the oldest first", body = Vec<CallJson>),
+        (status = 400, description = "`invalid_spec`: names what cannot be used"),
+    ),
+)]
 pub(super) async fn dead(
     State(gateway): State<Arc<Gateway>>,
     params: Params,
-) -> Result<Json<Value>, GatewayError> {
-    Ok(Json(json!(listed(&gateway, &params, true)?)))
+) -> Result<Json<Vec<CallJson>>, GatewayError> {
+    Ok(Json(listed(&gateway, &params, true)?))
 }
 
 /// One call: the newest of its id.
+#[utoipa::path(
+    get, path = "/system/async/{id}", operation_id = "describeCall", tag = "queue",
+    params(
+        ("id" = String, Path, description = "its `X-Call-Id`"),
+    ),
+    responses(
+        (status = 200, description = "the call", body = CallJson),
+        (status = 400, description = "`invalid_spec`: names what cannot be used"),
+        (status = 404, description = "`unknown_call`"),
+    ),
+)]
 pub(super) async fn status(
     State(gateway): State<Arc<Gateway>>,
     Tail(id): Tail,
-) -> Result<Json<Value>, GatewayError> {
+) -> Result<Json<CallJson>, GatewayError> {
     let call = gateway.queue.call(&id).ok_or_else(|| GatewayError::UnknownCall(excerpt(&id)))?;
-    Ok(Json(json!(CallJson::from(call))))
+    Ok(Json(CallJson::from(call)))
 }
 
 /// Takes a call out, or a dead letter away.
+#[utoipa::path(
+    delete, path = "/system/async/{id}", operation_id = "cancelCall", tag = "queue",
+    params(
+        ("id" = String, Path, description = "its `X-Call-Id`"),
+    ),
+    responses(
+        (status = 202, description = "taken out", body = Cancelled),
+        (status = 400, description = "`invalid_spec`: names what cannot be used"),
+        (status = 404, description = "`unknown_call`"),
+        (status = 409, description = "`call_ended`"),
+        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+        (status = 507, description = "`out_of_storage`"),
+    ),
+)]
 pub(super) async fn cancel(
     State(gateway): State<Arc<Gateway>>,
     Tail(id): Tail,
-) -> Result<(StatusCode, Json<Value>), GatewayError> {
+) -> Result<(StatusCode, Json<Cancelled>), GatewayError> {
     audit::about(&id);
     let begun = !gateway.queue.cancel(&id, DeadLetters::Go).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({"callId": id, "wasRunning": begun}))))
+    Ok((StatusCode::ACCEPTED, Json(Cancelled { call_id: id, was_running: begun })))
 }
 
 /// Has a dead letter run again.
+#[utoipa::path(
+    post, path = "/system/async/dead/{id}/replay", operation_id = "replayDeadLetter", tag = "queue",
+    params(
+        ("id" = String, Path, description = "its `X-Call-Id`"),
+    ),
+    responses(
+        (status = 202, description = "queued again", body = Replayed),
+        (status = 400, description = "`invalid_spec`: names what cannot be used"),
+        (status = 404, description = "`unknown_call`"),
+        (status = 429, description = "`queue_full`"),
+        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+        (status = 507, description = "`out_of_storage`"),
+    ),
+)]
 pub(super) async fn replay(
     State(gateway): State<Arc<Gateway>>,
     Tail(id): Tail,
-) -> Result<(StatusCode, Json<Value>), GatewayError> {
+) -> Result<(StatusCode, Json<Replayed>), GatewayError> {
     audit::about(&id);
     gateway.queue.replay(&id).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({"callId": id}))))
+    Ok((StatusCode::ACCEPTED, Json(Replayed { call_id: id })))
 }
 
 fn listed(gateway: &Gateway, params: &Params, dead: bool) -> Result<Vec<CallJson>, GatewayError> {

@@ -13,6 +13,7 @@ use bramble_provider::{
 };
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::body;
 use super::extract::Params;
@@ -30,9 +31,11 @@ const MAX_TRIES: u32 = 10;
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// What a client sends. No `Debug`: nothing should print it.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = SecretRequest)]
 pub(super) struct SecretDocument {
+    #[schema(required = true, value_type = String)]
     name: Option<String>,
     namespace: Option<String>,
     value: Option<String>,
@@ -41,8 +44,9 @@ pub(super) struct SecretDocument {
 }
 
 /// What a client is told.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Secret {
+    #[schema(value_type = String)]
     name: SecretName,
     namespace: String,
 }
@@ -54,6 +58,16 @@ struct Named {
 }
 
 /// The names of one namespace, the default one unless the query names another.
+#[utoipa::path(
+    get, path = "/system/secrets", operation_id = "listSecrets", tag = "secrets",
+    params(
+        ("namespace" = Option<String>, Query, description = "the namespace; the default one unless said"),
+    ),
+    responses(
+        (status = 200, description = "the names", body = Vec<Secret>),
+        (status = 400, description = "`invalid_spec`: names what cannot be used"),
+    ),
+)]
 pub(super) async fn list(State(gateway): Shared, params: Params) -> Result<Json<Vec<Secret>>, GatewayError> {
     let namespace = namespace(params.get("namespace"), None)?;
     let names = gateway.secrets.names(&namespace).await?;
@@ -61,6 +75,19 @@ pub(super) async fn list(State(gateway): Shared, params: Params) -> Result<Json<
 }
 
 /// 201; 409 when it is there already.
+#[utoipa::path(
+    post, path = "/system/secrets", operation_id = "createSecret", tag = "secrets",
+    params(
+        ("namespace" = Option<String>, Query, description = "the bodyspace, unless the body brings one"),
+    ),
+    request_body(content = SecretDocument),
+    responses(
+        (status = 201, description = "stored"),
+        (status = 409, description = "`secret_exists`"),
+        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+        (status = 507, description = "`out_of_storage`"),
+    ),
+)]
 pub(super) async fn create(
     State(gateway): Shared,
     params: Params,
@@ -79,6 +106,19 @@ pub(super) async fn create(
 
 /// 202 when a wasm function that opens the file from now on reads the new value; containers are replaced
 /// after that. 404 when it is not there.
+#[utoipa::path(
+    put, path = "/system/secrets", operation_id = "updateSecret", tag = "secrets",
+    params(
+        ("namespace" = Option<String>, Query, description = "the bodyspace, unless the body brings one"),
+    ),
+    request_body(content = SecretDocument),
+    responses(
+        (status = 202, description = "replaced"),
+        (status = 404, description = "`unknown_secret`"),
+        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+        (status = 507, description = "`out_of_storage`"),
+    ),
+)]
 pub(super) async fn update(
     State(gateway): Shared,
     params: Params,
@@ -95,6 +135,20 @@ pub(super) async fn update(
 }
 
 /// 202; 404 when it is not there, 409 while a function needs it.
+#[utoipa::path(
+    delete, path = "/system/secrets", operation_id = "removeSecret", tag = "secrets",
+    params(
+        ("namespace" = Option<String>, Query, description = "the bodyspace, unless the body brings one"),
+    ),
+    request_body(content = SecretDocument),
+    responses(
+        (status = 202, description = "removed"),
+        (status = 404, description = "`unknown_secret`"),
+        (status = 409, description = "`secret_in_use`"),
+        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+        (status = 507, description = "`out_of_storage`"),
+    ),
+)]
 pub(super) async fn remove(
     State(gateway): Shared,
     params: Params,
@@ -186,16 +240,17 @@ impl SecretDocument {
 
     fn into_value(self) -> Result<Vec<u8>, ProviderError> {
         let raw = self.raw_value.filter(|raw| !raw.is_empty());
-        let value = match raw {
+        let (field, value) = match raw {
             Some(raw) => {
-                STANDARD.decode(raw.trim()).map_err(|_| invalid("rawValue", "it is no base64".to_owned()))?
+                let value = STANDARD.decode(raw.trim());
+                ("rawValue", value.map_err(|_| invalid("rawValue", "it is no base64".to_owned()))?)
             }
-            None => self.value.unwrap_or_default().into_bytes(),
+            None => ("value", self.value.unwrap_or_default().into_bytes()),
         };
         match value.len() {
-            0 => Err(required("value")),
+            0 => Err(required(field)),
             length if length > MAX_VALUE_BYTES => {
-                Err(invalid("value", format!("it has {length} bytes, above the limit of {MAX_VALUE_BYTES}")))
+                Err(invalid(field, format!("it has {length} bytes, above the limit of {MAX_VALUE_BYTES}")))
             }
             _ => Ok(value),
         }

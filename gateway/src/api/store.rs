@@ -11,6 +11,7 @@ use axum::extract::State;
 use bramble_host::Upload;
 use bramble_provider::Digest;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::modules;
 use crate::error::GatewayError;
@@ -35,7 +36,8 @@ static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
 });
 
 /// A list of functions.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = StoreList)]
 pub struct List {
     /// The version of its form.
     #[serde(default)]
@@ -45,8 +47,9 @@ pub struct List {
 }
 
 /// One function of a list.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, rename_all = "camelCase")]
+#[schema(as = StoreFunction)]
 pub struct Entry {
     /// Its title.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -144,6 +147,13 @@ pub(crate) fn files() -> impl Iterator<Item = &'static str> {
 }
 
 /// What can be deployed from here.
+#[utoipa::path(
+    get, path = "/store/functions.json", operation_id = "listStore", tag = "functions",
+    security(()),
+    responses(
+        (status = 200, description = "ready-made functions, in the form of OpenFaaS' store", body = List),
+    ),
+)]
 pub(super) async fn list(State(gateway): State<Arc<Gateway>>) -> Result<Json<List>, GatewayError> {
     let digests = gateway.catalogue.digests().await?;
     let functions = ENTRIES.iter().filter_map(|entry| with_digest(entry, &digests)).collect();

@@ -3,6 +3,8 @@
 //! Go omits what is empty and writes `null` for an empty map or list, so every field that is read
 //! may be missing or `null`, and what is written follows the same rules.
 
+mod info;
+mod object;
 mod runtimes;
 
 use std::collections::BTreeMap;
@@ -14,12 +16,15 @@ use bramble_provider::{
     Code, Digest, FunctionName, FunctionSpec, LogLine, ProviderError, Replicas, SecretName, words,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::extract::function_name;
 use super::modules::Taken;
 use crate::error::excerpt;
 use crate::functions::Function;
 
+pub(super) use info::Info;
+pub(super) use object::Object;
 pub(super) use runtimes::{HalfStatus, Runtimes};
 
 /// The label that OpenFaaS' providers add to what they list.
@@ -29,10 +34,14 @@ const FUNCTION_LABEL: &str = "faas_function";
 const MAX_IMAGE_BYTES: usize = 4 << 10;
 
 /// Body of `POST` and `PUT /system/functions`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = FunctionDeployment)]
 pub(super) struct Deployment {
+    #[schema(required = true, value_type = String)]
     service: Option<String>,
+    /// A reference of a container image, or `sha256:` and the digest of a module.
+    #[schema(required = true, value_type = String)]
     image: Option<String>,
     namespace: Option<String>,
     env_process: Option<String>,
@@ -41,13 +50,15 @@ pub(super) struct Deployment {
     secrets: Option<Vec<String>>,
     labels: Option<BTreeMap<String, String>>,
     annotations: Option<BTreeMap<String, String>>,
-    limits: Option<Resources>,
-    requests: Option<Resources>,
+    #[schema(value_type = Option<Resources>)]
+    limits: Option<Object<Resources>>,
+    #[schema(value_type = Option<Resources>)]
+    requests: Option<Object<Resources>>,
     read_only_root_filesystem: Option<bool>,
 }
 
 /// `limits` and `requests`.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(default)]
 pub(super) struct Resources {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,24 +68,28 @@ pub(super) struct Resources {
 }
 
 /// Body of `DELETE /system/functions`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = DeleteFunctionRequest)]
 pub(super) struct Removal {
+    #[schema(required = true, value_type = String)]
     pub(super) function_name: Option<String>,
     pub(super) namespace: Option<String>,
 }
 
 /// Body of `POST /system/scale-function/{name}`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = ScaleServiceRequest)]
 pub(super) struct Scaling {
     pub(super) service_name: Option<String>,
+    #[schema(required = true, value_type = u32)]
     pub(super) replicas: Option<u32>,
     pub(super) namespace: Option<String>,
 }
 
 /// A function as `GET` lists it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct FunctionStatus {
     name: String,
@@ -87,6 +102,7 @@ pub(super) struct FunctionStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     constraints: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
     secrets: Vec<SecretName>,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
@@ -116,14 +132,14 @@ pub(super) struct FunctionStatus {
 }
 
 /// What freezing did.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Frozen {
     /// Replicas that it paused.
     pub(super) frozen: u32,
 }
 
 /// What a function uses now.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Usage {
     /// Bytes over all replicas.
@@ -131,19 +147,22 @@ pub(super) struct Usage {
 }
 
 /// A module.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Module {
+    #[schema(value_type = String)]
     digest: Digest,
     kind: &'static str,
     size_bytes: u64,
     imports: Vec<String>,
     /// The digest of what was uploaded, where pre-initialising made this module of it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     preinitialised_from: Option<Digest>,
 }
 
 /// A line of a log.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LogLine)]
 pub(super) struct Line<'a> {
     name: &'a str,
     namespace: &'a str,
@@ -205,8 +224,11 @@ fn code(image: String, module: Option<&String>) -> Result<Code, ProviderError> {
     }
 }
 
-fn resources(field: &str, wire: Option<Resources>) -> Result<bramble_provider::Resources, ProviderError> {
-    let wire = wire.unwrap_or_default();
+fn resources(
+    field: &str,
+    wire: Option<Object<Resources>>,
+) -> Result<bramble_provider::Resources, ProviderError> {
+    let wire = wire.map(|Object(wire)| wire).unwrap_or_default();
     let said = |text: Option<String>| text.filter(|text| !text.is_empty());
     let memory_bytes = said(wire.memory).map(|text| parse_bytes(&text)).transpose();
     let cpu_millis = said(wire.cpu).map(|text| parse_cpu_millis(&text)).transpose();

@@ -4,28 +4,35 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bramble_provider::FunctionName;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::journal::Followed;
 use crate::load::State;
 use crate::policy::Policy;
 use crate::stabilise::Action;
 
-/// A decision as it is told. Times are seconds since 1970.
-#[derive(Debug, Clone, Serialize)]
+/// A decision as it is told. Times are seconds since 1970. Before the first one only the function, its replicas
+/// and why are told.
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Explained {
     /// The function.
+    #[schema(value_type = String)]
     pub name: FunctionName,
     /// Where its load was read: `gateway` or `prometheus`.
+    #[schema(required = false)]
     pub source: &'static str,
     /// When it was decided.
+    #[schema(required = false)]
     pub decided_at: f64,
     /// What its labels ask for; missing when they cannot be followed.
     pub policy: Option<ExplainedPolicy>,
     /// What is wrong with its labels.
     pub policy_error: Option<String>,
     /// What the source said; what is missing was not known.
+    #[schema(required = false)]
     pub load: ExplainedLoad,
     /// Replicas before the decision.
+    #[schema(required = false)]
     pub state: State,
     /// Replicas that were decided for.
     pub replicas: u32,
@@ -40,7 +47,7 @@ pub struct Explained {
 }
 
 /// What labels ask for.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ExplainedPolicy {
     /// Fewest replicas.
     pub min: u32,
@@ -63,7 +70,7 @@ pub struct ExplainedPolicy {
 }
 
 /// A load.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ExplainedLoad {
     /// Invocations that began, per second.
     pub rps: Option<f64>,
@@ -78,7 +85,7 @@ pub struct ExplainedLoad {
 }
 
 /// A change.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ExplainedChange {
     /// When it was decided.
     pub decided_at: f64,

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use bramble_provider::{FunctionName, Runtime};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Counters, Deployed, Observed, View};
 use crate::load::State;
 
 /// Answer of `GET /system/scaler`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ViewDocument {
     /// Wasm slots of the host.
     pub wasm_slots: u32,
@@ -20,15 +21,18 @@ pub struct ViewDocument {
     pub functions: Vec<FunctionDocument>,
     /// Functions that somebody asks about: the answer goes to `PUT /system/scaler/explanation`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
     pub questions: Vec<FunctionName>,
 }
 
 /// One function of it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct FunctionDocument {
     /// Its name.
+    #[schema(value_type = String)]
     pub name: FunctionName,
     /// What runs it.
+    #[schema(value_type = String)]
     pub runtime: Runtime,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
@@ -56,7 +60,7 @@ pub struct FunctionDocument {
 }
 
 /// Body of `PUT /system/scaler-lease`, and the answer to it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct LeaseDocument {
     /// Who wants to be the one writer, as it calls itself.
     pub holder: String,
@@ -65,31 +69,48 @@ pub struct LeaseDocument {
 }
 
 /// Body of `POST /system/scaler/changes`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ChangeDocument {
     /// Who asks; refused unless it holds the lease.
     pub holder: String,
     /// The function.
+    #[schema(value_type = String)]
     pub name: FunctionName,
     /// What to do.
-    #[serde(flatten)]
-    pub change: ChangeKind,
+    pub action: ChangeAction,
+    /// To scale: the number that is asked for now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<u32>,
+    /// To scale: the other one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<u32>,
+}
+
+/// The word for a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeAction {
+    /// Ask for another number.
+    Scale,
+    /// Pause what is idle.
+    Freeze,
 }
 
 /// Body of `PUT /system/scaler/explanation`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ExplanationDocument {
     /// Who explains; refused unless it holds the lease.
     pub holder: String,
     /// The function.
+    #[schema(value_type = String)]
     pub name: FunctionName,
     /// [`Explained`](crate::Explained), as it is written.
+    #[schema(value_type = Object)]
     pub explained: serde_json::Value,
 }
 
 /// What to do with the replicas of a function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "action")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
     /// Ask for another number.
     Scale {
@@ -103,10 +124,34 @@ pub enum ChangeKind {
 }
 
 /// Answer of `POST /system/scaler/changes`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ChangedDocument {
     /// Whether the change was made; not when somebody else was quicker, or nothing could be paused.
     pub changed: bool,
+}
+
+impl ChangeDocument {
+    /// What `holder` asks for on `name`.
+    pub fn new(holder: String, name: FunctionName, change: ChangeKind) -> Self {
+        let (action, from, to) = match change {
+            ChangeKind::Scale { from, to } => (ChangeAction::Scale, Some(from), Some(to)),
+            ChangeKind::Freeze => (ChangeAction::Freeze, None, None),
+        };
+        Self { holder, name, action, from, to }
+    }
+
+    /// The change.
+    ///
+    /// # Errors
+    /// The field that is missing for it.
+    pub fn change(&self) -> Result<ChangeKind, &'static str> {
+        match self.action {
+            ChangeAction::Scale => {
+                Ok(ChangeKind::Scale { from: self.from.ok_or("from")?, to: self.to.ok_or("to")? })
+            }
+            ChangeAction::Freeze => Ok(ChangeKind::Freeze),
+        }
+    }
 }
 
 impl From<&View> for ViewDocument {
@@ -212,7 +257,15 @@ mod tests {
     fn a_change_is_written_flat() {
         let text = r#"{"holder":"a","name":"echo","action":"scale","from":1,"to":3}"#;
         let read: ChangeDocument = serde_json::from_str(text).unwrap();
-        assert_eq!(read.change, ChangeKind::Scale { from: 1, to: 3 });
+        assert_eq!(read.change(), Ok(ChangeKind::Scale { from: 1, to: 3 }));
         assert_eq!(serde_json::to_string(&read).unwrap(), text);
+        let freeze = ChangeDocument::new("a".to_owned(), read.name, ChangeKind::Freeze);
+        assert_eq!(
+            serde_json::to_string(&freeze).unwrap(),
+            r#"{"holder":"a","name":"echo","action":"freeze"}"#
+        );
+        let short: ChangeDocument =
+            serde_json::from_str(r#"{"holder":"a","name":"echo","action":"scale","to":1}"#).unwrap();
+        assert_eq!(short.change(), Err("from"));
     }
 }

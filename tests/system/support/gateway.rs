@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::answer::Answer;
+use super::contract::{self, Port};
 use super::{Wire, wait};
 
 pub(crate) const JSON: &str = "application/json";
@@ -248,13 +249,21 @@ impl Gateway {
         self.try_send(request, body).unwrap()
     }
 
+    /// What comes back, which has to be what the API's document says.
+    #[track_caller]
     pub(crate) fn try_send(
         &self,
         request: http::request::Builder,
         body: &[u8],
     ) -> Result<Answer, ureq::Error> {
-        let (parts, body) = self.agent.run(request.body(body).unwrap())?.into_parts();
+        let request = request.body(body).unwrap();
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let (parts, body) = self.agent.run(request)?.into_parts();
+        let metrics = uri.port_u16() == Some(self.metrics_address.port());
+        let port = if metrics { Port::Metrics } else { Port::Main };
+        let promised = contract::head(port, (&method, uri.path()), parts.status, &parts.headers);
         let body = { body }.into_with_config().limit(MAX_ANSWER_BYTES).read_to_vec()?;
+        promised.check(&body);
         Ok(Answer { status: parts.status, headers: parts.headers, body })
     }
 

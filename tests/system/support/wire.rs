@@ -1,11 +1,13 @@
 //! HTTP/1.1 on a bare connection, for what a good client would not do.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::answer::Answer;
+use super::contract::{self, Port, Promised};
 use super::wait;
 
 /// One connection. Dropping it closes it.
@@ -14,6 +16,8 @@ pub(crate) struct Wire {
     stream: BufReader<TcpStream>,
     /// How the body that is read next ends.
     framing: Framing,
+    /// What was asked and is not answered: method and target.
+    asked: VecDeque<(Method, String)>,
 }
 
 /// The head of a response.
@@ -21,6 +25,8 @@ pub(crate) struct Wire {
 pub(crate) struct Head {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// What the API's document says of the body.
+    promised: Promised,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +45,7 @@ impl Wire {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(wait::LIMIT)).unwrap();
         stream.set_write_timeout(Some(wait::LIMIT)).unwrap();
-        Self { stream: BufReader::new(stream), framing: Framing::Length(0) }
+        Self { stream: BufReader::new(stream), framing: Framing::Length(0), asked: VecDeque::new() }
     }
 
     /// Sends a request's head: a line such as `POST /function/echo`, and headers.
@@ -50,6 +56,8 @@ impl Wire {
             head.push_str("\r\n");
         }
         head.push_str("\r\n");
+        let (method, target) = line.split_once(' ').unwrap();
+        self.asked.push_back((method.parse().unwrap(), target.to_owned()));
         self.write(head.as_bytes()).unwrap();
         self
     }
@@ -90,7 +98,7 @@ impl Wire {
     /// Reads a response's head, which may not come.
     pub(crate) fn try_response(&mut self) -> io::Result<Head> {
         let line = self.line()?;
-        let status =
+        let status: StatusCode =
             line.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(|| garbled(&line))?;
         let mut headers = HeaderMap::new();
         loop {
@@ -110,7 +118,11 @@ impl Wire {
             None if headers.contains_key("transfer-encoding") => Framing::Chunked,
             None => Framing::UntilClosed,
         };
-        Ok(Head { status, headers })
+        let asked = if status.as_u16() == 100 { None } else { self.asked.pop_front() };
+        let promised = asked.map_or(Promised::Anything, |(method, target)| {
+            contract::head(Port::Main, (&method, &target), status, &headers)
+        });
+        Ok(Head { status, headers, promised })
     }
 
     /// Reads the next part of the body; `None` at its end. An error when it breaks off before.
@@ -141,11 +153,12 @@ impl Wire {
 
     /// Reads a whole response.
     pub(crate) fn answer(&mut self) -> Answer {
-        let Head { status, headers } = self.response();
+        let Head { status, headers, promised } = self.response();
         let mut body = Vec::new();
         while let Some(piece) = self.piece().unwrap() {
             body.extend(piece);
         }
+        promised.check(&body);
         Answer { status, headers, body }
     }
 

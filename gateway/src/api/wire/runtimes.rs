@@ -2,18 +2,19 @@
 
 use bramble_provider::{FunctionStatus, ProviderError, Replicas};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::functions::HalfFigures;
 
 /// The halves of a hybrid function.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct Runtimes {
     pub(in crate::api) wasm: HalfStatus,
     pub(in crate::api) container: HalfStatus,
 }
 
 /// One half of a hybrid function. A replica of the module is a slot.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::api) struct HalfStatus {
     replicas: u32,
