@@ -127,7 +127,9 @@ mod tests {
         let now = [secret("a", "1"), secret("b", "2")];
         assert_eq!(unlike(&found, &spec, &Parts { secrets: &now, ..parts.clone() }), Unlike::Secrets);
         let more = [secret("a", "1"), secret("b", "1"), secret("c", "1")];
-        assert_eq!(unlike(&found, &spec, &Parts { secrets: &more, ..parts.clone() }), Unlike::More);
+        let mut wider = spec.clone();
+        wider.secrets.push(SecretName::parse("c").unwrap());
+        assert_eq!(unlike(&found, &wider, &Parts { secrets: &more, ..parts.clone() }), Unlike::More);
         assert_eq!(unlike(&found, &spec, &Parts { network: "other", ..parts.clone() }), Unlike::More);
         spec.env.insert("a".to_owned(), "b".to_owned());
         assert_eq!(unlike(&found, &spec, &Parts { secrets: &now, ..parts }), Unlike::More);
