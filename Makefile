@@ -30,7 +30,7 @@ help: ## list what can be made
 
 up: setup ## install what is missing, build, start the gateway on 127.0.0.1:8080 with the samples
 	@echo "==> building the gateway (the first time takes some minutes)"
-	cargo build --release --locked -p bramble
+	cargo build --release --locked --workspace --bin bramble
 	@echo "==> building the sample functions"
 	examples/build.sh "$(EXAMPLES)"
 	@echo "==> starting the gateway"
@@ -67,7 +67,7 @@ lint: ## formatting, clippy and rustdoc without a warning
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check licenses bans sources; fi
 
 bench: setup ## measure wasm against containers, and every budget; the report is in bench/results
-	cargo build --release --locked -p bramble -p bramble-bench
+	cargo build --release --locked --workspace --bin bramble --bin bramble-bench
 	@echo "==> building the sample functions"
 	examples/build.sh "$(EXAMPLES)" --all
 	@echo "==> measuring, about fifteen minutes"

@@ -98,7 +98,8 @@ stage_qjs() {
 build_bramble() {
     local bramble=$context/bramble/bramble
     say "building the gateway"
-    (cd "$root" && cargo build --quiet --locked --release --package bramble)
+    # With the features of the whole workspace, as other builds have them: nothing is compiled twice.
+    (cd "$root" && cargo build --quiet --locked --release --workspace --bin bramble)
     # The data directory: nobody else's business.
     mkdir -p "$context/bramble/var/lib"
     mkdir -m 700 "$context/bramble/var/lib/bramble"

@@ -101,7 +101,7 @@ pub(super) async fn accept(
 /// may invoke the function and knows the id may do so. Dead letters stay: they are an operator's.
 #[utoipa::path(
     delete, path = "/async-function/{name}", operation_id = "takeBack", tag = "invocations",
-    params(("name" = String, Path, description = "`NAME/CALL-ID`, or the call's id alone")),
+    params(("name" = String, Path, description = "the function, or the call's id alone")),
     security(()),
     responses(
         (status = 202, description = "it does not run, or runs no longer"),

@@ -32,7 +32,8 @@ fn invoke() {}
 /// Adds the functions' own paths below their names, and every method.
 pub(super) fn complete(paths: &mut Map<String, Value>) {
     for (path, methods) in [("/function/{name}", &METHODS[..]), ("/async-function/{name}", &["post"])] {
-        let mut described = paths[path]["post"].take();
+        let Value::Object(mut own) = paths[path].take() else { continue };
+        let mut described = own.remove("post").unwrap_or_default();
         // A function answers what it likes.
         if let Some(answer) = described["responses"].get_mut("default") {
             answer["content"] = json!({"*/*": {}});
@@ -42,17 +43,19 @@ pub(super) fn complete(paths: &mut Map<String, Value>) {
             for method in methods {
                 item.insert((*method).to_owned(), operation(&described, method, named));
             }
+            for (method, other) in &own {
+                item.insert(method.clone(), at(other, named, "the call's id"));
+            }
             paths.insert(format!("{path}{below}"), Value::Object(item));
         }
     }
 }
 
-/// One operation: `named` is what a path below the name adds to its id.
-fn operation(described: &Value, method: &str, named: &str) -> Value {
+/// The operation on the path itself, or on one below it: `named` is what that adds to its id.
+fn at(described: &Value, named: &str, path: &str) -> Value {
     let mut operation = described.clone();
     let id = operation["operationId"].as_str().unwrap_or_default();
-    let verb = if method == "post" { "" } else { method };
-    operation["operationId"] = json!(format!("{id}{named}{verb}"));
+    operation["operationId"] = json!(format!("{id}{named}"));
     if !named.is_empty()
         && let Some(parameters) = operation["parameters"].as_array_mut()
     {
@@ -60,9 +63,19 @@ fn operation(described: &Value, method: &str, named: &str) -> Value {
             "name": "path",
             "in": "path",
             "required": true,
-            "description": "what the function gets as its path; it may have slashes",
+            "description": path,
             "schema": {"type": "string"},
         }));
+    }
+    operation
+}
+
+/// One way to invoke.
+fn operation(described: &Value, method: &str, named: &str) -> Value {
+    let mut operation = at(described, named, "what the function gets as its path; it may have slashes");
+    if method != "post" {
+        let id = operation["operationId"].as_str().unwrap_or_default();
+        operation["operationId"] = json!(format!("{id}{method}"));
     }
     // What they mean by a body is nobody's business but the function's.
     if matches!(method, "get" | "head" | "delete" | "options")
