@@ -116,9 +116,7 @@ impl Up {
             None => Ok(()),
         }
     }
-}
 
-impl Up {
     /// Refuses what is only about a stack file, and tells who may have meant the one that is here.
     fn is_of_no_stack(&self, context: &Context) -> Result<(), CliError> {
         let here = has_stack_file(&context.directory);

@@ -89,9 +89,11 @@ async fn deploy(gateway: &Arc<Gateway>, body: Body, mode: Mode) -> Result<Status
         check_token(&gateway, &spec)?;
         let deployed = match gateway.functions.deploy(spec.clone(), mode).await {
             Err(GatewayError::Provider(ProviderError::UnknownModule(module))) => {
-                // It stays until it is deployed.
-                let _stored = store::provide(&gateway, module).await?;
-                gateway.functions.deploy(spec, mode).await
+                match store::provide(&gateway, module).await? {
+                    // It stays until it is deployed.
+                    Some(_stored) => gateway.functions.deploy(spec, mode).await,
+                    None => Err(ProviderError::UnknownModule(module).into()),
+                }
             }
             deployed => deployed,
         };

@@ -78,7 +78,7 @@ pub(super) async fn list(State(gateway): Shared, params: Params) -> Result<Json<
 #[utoipa::path(
     post, path = "/system/secrets", operation_id = "createSecret", tag = "secrets",
     params(
-        ("namespace" = Option<String>, Query, description = "the bodyspace, unless the body brings one"),
+        ("namespace" = Option<String>, Query, description = "the namespace, unless the body brings one"),
     ),
     request_body(content = SecretDocument),
     responses(
@@ -109,7 +109,7 @@ pub(super) async fn create(
 #[utoipa::path(
     put, path = "/system/secrets", operation_id = "updateSecret", tag = "secrets",
     params(
-        ("namespace" = Option<String>, Query, description = "the bodyspace, unless the body brings one"),
+        ("namespace" = Option<String>, Query, description = "the namespace, unless the body brings one"),
     ),
     request_body(content = SecretDocument),
     responses(
@@ -138,7 +138,7 @@ pub(super) async fn update(
 #[utoipa::path(
     delete, path = "/system/secrets", operation_id = "removeSecret", tag = "secrets",
     params(
-        ("namespace" = Option<String>, Query, description = "the bodyspace, unless the body brings one"),
+        ("namespace" = Option<String>, Query, description = "the namespace, unless the body brings one"),
     ),
     request_body(content = SecretDocument),
     responses(
