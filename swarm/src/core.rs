@@ -1,14 +1,15 @@
 //! What the provider's parts share: the daemon, the functions, and whether the daemon answers.
 
+mod freeze;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use bollard::models::ContainerSummaryStateEnum;
-use bollard::query_parameters::ListContainersOptionsBuilder;
+use bollard::query_parameters::ListNodesOptions;
 use bramble_provider::{FunctionName, ProviderError};
 use dashmap::DashMap;
 use parking_lot::Mutex;
@@ -16,10 +17,9 @@ use prometheus::HistogramVec;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::FUNCTION_LABEL;
 use crate::agent::Agents;
 use crate::config::SwarmConfig;
-use crate::docker::{Docker, DockerError};
+use crate::docker::Docker;
 use crate::function::{Function, Started};
 use crate::image::RegistryAuth;
 use crate::network::{Network, SharedDoor};
@@ -36,8 +36,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// Longest wait for the first word on whether Docker is there: a gateway that starts is not without it.
 const FIRST_WORD: Duration = Duration::from_secs(3);
-/// How long after our own pausing or unpausing Docker's events may tell of what was before.
-const UNSURE_FOR: Duration = Duration::from_secs(5);
 /// When a client may ask again while Docker is away.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -134,6 +132,16 @@ impl Core {
     pub(crate) fn set_link(&self, link: Link) {
         self.link.store(Arc::new(link));
         self.linked.notify_waiters();
+    }
+
+    /// Learns how many nodes there are now.
+    pub(crate) async fn count_nodes(&self) {
+        let asked = self.docker.client().list_nodes(None::<ListNodesOptions>);
+        let Ok(nodes) = self.docker.ask(asked).await.map(|nodes| nodes.len()) else { return };
+        self.link.rcu(|link| match &**link {
+            Link::Up(up) if up.nodes != nodes => Arc::new(Link::Up(Up { nodes, ..up.clone() })),
+            Link::Up(_) | Link::Unknown | Link::Down(_) => Arc::clone(link),
+        });
     }
 
     /// Whether nothing is known of Docker yet.
@@ -261,188 +269,12 @@ impl Core {
         }
     }
 
-    /// Pauses the idle replicas of a function; answers how many.
-    ///
-    /// One that its daemon does not pause stays awake: it may have ended just now, or its processes may not have come
-    /// to a halt in time ("unable to freeze"), which the next attempt mends.
-    ///
-    /// # Errors
-    /// [`ProviderError::Unavailable`] when nobody is there to ask about a replica, and none was paused.
-    pub(crate) async fn freeze(&self, function: &Function) -> Result<u32, ProviderError> {
-        let (mut frozen, mut unreachable) = (0, None);
-        for replica in function.replicas().iter() {
-            if !replica.begin_freeze() {
-                // Who came at that moment found it neither ready nor frozen.
-                function.wake();
-                continue;
-            }
-            let paused = self.pause(replica).await;
-            let phase = if paused.is_ok() { Phase::Frozen } else { Phase::Ready };
-            replica.advance(Phase::Freezing, phase);
-            // Who came meanwhile found it neither ready nor frozen.
-            function.wake();
-            match paused {
-                Ok(()) => frozen += 1,
-                Err(DockerError::Refused { message: reason, .. } | DockerError::NotFound(reason)) => {
-                    tracing::info!(function = %function.name, reason, "a replica does not freeze, and stays awake");
-                }
-                // Of a node that is away; the others are there.
-                Err(error) => unreachable = Some(error),
-            }
-        }
-        match unreachable.filter(|_| frozen == 0) {
-            Some(error) => Err(error.into()),
-            None => Ok(frozen),
-        }
-    }
-
-    /// Wakes one frozen replica, if there is one. Whether one is waking, or about to.
-    pub(crate) fn thaw_one(self: &Arc<Self>, function: &Arc<Function>) -> bool {
-        let replicas = function.replicas();
-        let on_its_way =
-            |replica: &&Arc<Replica>| matches!(replica.phase(), Phase::Thawing | Phase::Freezing);
-        if replicas.iter().any(|replica| on_its_way(&replica)) {
-            return true;
-        }
-        let Some(replica) = replicas.iter().find(|replica| replica.advance(Phase::Frozen, Phase::Thawing))
-        else {
-            return false;
-        };
-        let (core, function, replica) = (Arc::clone(self), Arc::clone(function), Arc::clone(replica));
-        tokio::spawn(async move {
-            let thawed = core.unpause(&replica).await;
-            replica.advance(Phase::Thawing, Phase::Ready);
-            if let Err(error) = thawed {
-                function.note(
-                    SystemTime::now(),
-                    &format!("its frozen replica does not thaw: {error}"),
-                    false,
-                );
-                function.doubt(&core, &replica);
-            }
-            function.wake();
-        });
-        true
-    }
-
-    async fn pause(&self, replica: &Replica) -> Result<(), DockerError> {
-        replica.touch();
-        self.set_paused(&replica.container, true);
-        let done = if self.is_own(&replica.node) {
-            self.docker.change(self.docker.client().pause_container(&replica.container)).await
-        } else {
-            self.agents.pause(&replica.node, &replica.container).await
-        };
-        match done {
-            // Somebody else was first.
-            Err(DockerError::Refused { message, .. }) if message.contains("is already paused") => Ok(()),
-            done => self.undo_unless(done, &replica.container, false),
-        }
-    }
-
-    async fn unpause(&self, replica: &Replica) -> Result<(), DockerError> {
-        replica.touch();
-        self.set_paused(&replica.container, false);
-        let done = if self.is_own(&replica.node) {
-            self.docker.change(self.docker.client().unpause_container(&replica.container)).await
-        } else {
-            self.agents.unpause(&replica.node, &replica.container).await
-        };
-        match done {
-            // Somebody else was first.
-            Err(DockerError::Refused { message, .. }) if message.contains("is not paused") => Ok(()),
-            done => self.undo_unless(done, &replica.container, true),
-        }
-    }
-
-    fn undo_unless(
-        &self,
-        done: Result<(), DockerError>,
-        container: &Arc<str>,
-        paused: bool,
-    ) -> Result<(), DockerError> {
-        if done.is_err() {
-            self.set_paused(container, paused);
-        }
-        done
-    }
-
     /// Whether a node is the one that the daemon is.
     pub(crate) fn is_own(&self, node: &str) -> bool {
         match &**self.link.load() {
             Link::Up(up) => *up.node == *node,
             Link::Unknown | Link::Down(_) => false,
         }
-    }
-
-    fn is_paused(&self, container: &str) -> bool {
-        self.paused.lock().contains(container)
-    }
-
-    /// Learns whether a container is paused, or is believed to be.
-    pub(crate) fn set_paused(&self, container: &Arc<str>, paused: bool) {
-        let mut all = self.paused.lock();
-        if paused {
-            all.insert(Arc::clone(container));
-        } else {
-            all.remove(container);
-        }
-    }
-
-    /// Somebody paused or unpaused a container of this function, perhaps we.
-    ///
-    /// What is told soon after our own doing may be of the time before it: then Docker is asked how it
-    /// is now, or, of another node, nothing is believed.
-    pub(crate) fn saw_paused(self: &Arc<Self>, function: &Arc<Function>, container: &str, paused: bool) {
-        let Some(replica) = function.replica_of(container) else {
-            self.set_paused(&container.into(), paused);
-            return;
-        };
-        let news = if paused { Phase::Ready } else { Phase::Frozen };
-        if replica.phase() != news {
-            return;
-        }
-        let touched = replica.touched();
-        if touched.is_none_or(|touched| touched.elapsed() > UNSURE_FOR) {
-            self.believe_paused(function, &replica, touched, paused);
-        } else if self.is_own(&replica.node) {
-            let (core, function) = (Arc::clone(self), Arc::clone(function));
-            tokio::spawn(async move {
-                let asked = core.docker.client().inspect_container(&replica.container, None);
-                let Ok(found) = core.docker.ask(asked).await else { return };
-                let paused = found.state.and_then(|state| state.paused).unwrap_or_default();
-                core.believe_paused(&function, &replica, touched, paused);
-            });
-        }
-    }
-
-    /// What was seen is how it is, unless we began to pause or unpause it since `touched`.
-    fn believe_paused(&self, function: &Function, replica: &Replica, touched: Option<Instant>, paused: bool) {
-        let changed = replica.if_untouched(touched, |replica| {
-            self.set_paused(&replica.container, paused);
-            match paused {
-                true => replica.advance(Phase::Ready, Phase::Frozen),
-                false => replica.advance(Phase::Frozen, Phase::Ready),
-            }
-        });
-        if changed {
-            function.wake();
-        }
-    }
-
-    /// Learns which containers of this node are paused.
-    pub(crate) async fn learn_paused(&self) -> Result<(), DockerError> {
-        let filters = HashMap::from([("label", vec![FUNCTION_LABEL])]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let found = self.docker.ask(self.docker.client().list_containers(Some(options))).await?;
-        // Those of other nodes are not in the list: their agents tell of them.
-        for container in found {
-            let paused = container.state == Some(ContainerSummaryStateEnum::PAUSED);
-            if let Some(id) = container.id {
-                self.set_paused(&id.into(), paused);
-            }
-        }
-        Ok(())
     }
 }
 

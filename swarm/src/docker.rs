@@ -99,7 +99,12 @@ impl Docker {
         self.transport.host()
     }
 
-    /// Whether the daemon runs on this machine.
+    /// Whether the daemon may run on this machine.
+    pub(crate) fn may_be_local(&self) -> bool {
+        self.transport.may_be_local()
+    }
+
+    /// Whether the daemon certainly runs on this machine.
     pub(crate) fn is_local(&self) -> bool {
         self.transport.is_local()
     }

@@ -233,7 +233,8 @@ impl Function {
             if self.removed.load(Ordering::Acquire) {
                 return Err(ProviderError::UnknownFunction(self.name.clone()));
             }
-            if !thawing {
+            // Without Docker it is only agents that thaw.
+            if !thawing || (core.unavailable().is_some() && !core.agents.any()) {
                 self.despair(core, started_at)?;
                 core.look_now();
             }
@@ -287,23 +288,16 @@ impl Function {
         let mut known = self.tasks.lock();
         let mut seen = Vec::new();
         let (mut slots, mut crowded) = (HashSet::new(), false);
+        let mut failed = None::<&RawTask>;
         for task in tasks.filter(|task| self.owns(&task.service)) {
             match task.problem() {
                 // What waits for a node goes on waiting: it is as new as the look at it.
                 Some(problem) if task.state() == TaskState::Coming => {
                     self.note(SystemTime::now(), problem, true);
                 }
-                Some(problem) => {
-                    if let Some(fatal) = self.trouble.failed(&task.id) {
-                        let failure = Failure {
-                            task: task.id.clone(),
-                            at: task.since().unwrap_or_else(SystemTime::now),
-                            problem: problem.to_owned(),
-                            ran: task.container().is_some(),
-                            fatal,
-                        };
-                        tokio::spawn(Arc::clone(core).explain(Arc::clone(self), failure));
-                    }
+                Some(_) => {
+                    let newer = failed.is_none_or(|other| other.version.index < task.version.index);
+                    failed = if newer { Some(task) } else { failed };
                 }
                 None => {}
             }
@@ -330,11 +324,31 @@ impl Function {
             }
             seen.push(id);
         }
+        if let Some(task) = failed {
+            self.explain(core, task);
+        }
         let mut since = self.crowded.lock();
         *since = crowded.then(|| since.unwrap_or_else(Instant::now));
         drop(since);
         known.retain(|id, task| seen.contains(id) || keep_leaving(task));
         self.publish(&known);
+    }
+
+    /// Finds out why a task failed, unless that was done.
+    fn explain(self: &Arc<Self>, core: &Arc<Core>, task: &RawTask) {
+        let (Some(fatal), Some(problem)) =
+            (self.trouble.failed(&task.id, task.version.index), task.problem())
+        else {
+            return;
+        };
+        let failure = Failure {
+            task: task.id.clone(),
+            at: task.since().unwrap_or_else(SystemTime::now),
+            problem: problem.to_owned(),
+            ran: task.container().is_some(),
+            fatal,
+        };
+        tokio::spawn(Arc::clone(core).explain(Arc::clone(self), failure));
     }
 
     /// Whether the Swarm forgot to end a task: one more than it wants has been running for this long. Told once in

@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use crate::FUNCTION_LABEL;
 use crate::docker::{Docker, DockerError};
 
 /// Docker puts this before each piece: the stream's number, three zeros, the length.
@@ -34,12 +35,17 @@ impl ContainerLogs {
         name: FunctionName,
         query: LogQuery,
     ) -> Result<Self, DockerError> {
+        let source = match &query.instance {
+            None => format!("services/{service}"),
+            // A replica that is the function's, or was.
+            Some(task) if is_of(docker, task, &name).await? => format!("tasks/{task}"),
+            Some(_) => return Ok(Self { name, query, body: None, buffer: BytesMut::new() }),
+        };
         let mut path = format!(
-            "/services/{service}/logs?stdout=1&stderr=1&timestamps=1&details=1&follow={}",
+            "/{source}/logs?stdout=1&stderr=1&timestamps=1&details=1&follow={}",
             u8::from(query.follow)
         );
-        // With an instance, what is left after choosing its lines is cut here instead.
-        if let Some(tail) = query.tail.filter(|_| query.instance.is_none()) {
+        if let Some(tail) = query.tail {
             path.push_str(&format!("&tail={tail}"));
         }
         if let Some(since) = query.since.and_then(|since| since.duration_since(SystemTime::UNIX_EPOCH).ok()) {
@@ -108,6 +114,17 @@ impl ContainerLogs {
             }
         }
     }
+}
+
+/// Whether a task is a function's.
+async fn is_of(docker: &Docker, task: &str, name: &FunctionName) -> Result<bool, DockerError> {
+    if !task.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Ok(false);
+    }
+    let label = format!("{FUNCTION_LABEL}={name}");
+    let found = docker.tasks(&[("id", task), ("label", &label)]).await?;
+    // The filter takes the beginning of an id too.
+    Ok(found.iter().any(|found| found.id == task))
 }
 
 impl LogStream for ContainerLogs {

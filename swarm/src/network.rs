@@ -164,6 +164,14 @@ impl Network {
     }
 
     async fn on_bridge(&self, container: &str) -> Result<SocketAddr, String> {
+        // From another machine such an address is nobody's, or that of a container of its own.
+        if !self.docker.may_be_local() {
+            return Err(format!(
+                "it runs on the machine of {}, which this process cannot reach: run the gateway there, or as a \
+                 container on the functions' network (deploy/stack.yml)",
+                self.docker.host()
+            ));
+        }
         let inspected = self.docker.client().inspect_network(BRIDGE, None::<InspectNetworkOptions>);
         let inspected = self.docker.ask(inspected).await.map_err(|error| error.to_string())?;
         let endpoint = inspected.containers.and_then(|containers| containers.get(container).cloned());

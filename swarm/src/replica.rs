@@ -168,6 +168,11 @@ impl Replica {
     pub(crate) async fn is_within_reach(&self, patience: Duration) -> bool {
         self.upstream.is_within_reach(patience).await
     }
+
+    /// Whether its process answers, that it is ready or that it is not. One that is paused does not.
+    pub(crate) async fn is_awake(&self, patience: Duration) -> bool {
+        self.upstream.answers(patience).await
+    }
 }
 
 impl Claim {

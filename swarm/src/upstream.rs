@@ -69,22 +69,31 @@ impl Upstream {
     /// the invocation can say what is wrong. Takes at most `patience`. The connection is kept if the
     /// replica keeps it.
     pub(crate) async fn probe(&self, patience: Duration) -> Probe {
-        let asked = async {
-            let connection = self.dial().await?;
-            response::exchange(connection, self.health_request(), &self.pool).await
-        };
-        match tokio::time::timeout(patience, asked).await {
-            Err(_) => Probe::NotYet(format!("no answer to {HEALTH_PATH} within {patience:?}")),
-            Ok(Ok(response)) => match response.status() {
+        match self.ask_health(patience).await {
+            None => Probe::NotYet(format!("no answer to {HEALTH_PATH} within {patience:?}")),
+            Some(Ok(response)) => match response.status() {
                 status @ (StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) => {
                     Probe::NotYet(format!("{HEALTH_PATH} answered {status}"))
                 }
                 _ => Probe::Ready,
             },
-            Ok(Err(SendError::InvalidResponse(_))) => Probe::Ready,
-            Ok(Err(SendError::NotSent { cause, .. })) => Probe::NotYet(cause.to_string()),
-            Ok(Err(SendError::Broken(cause))) => Probe::NotYet(cause.to_string()),
+            Some(Err(SendError::InvalidResponse(_))) => Probe::Ready,
+            Some(Err(SendError::NotSent { cause, .. })) => Probe::NotYet(cause.to_string()),
+            Some(Err(SendError::Broken(cause))) => Probe::NotYet(cause.to_string()),
         }
+    }
+
+    /// Whether its process answers, and be it that it is not ready. Takes at most `patience`.
+    pub(crate) async fn answers(&self, patience: Duration) -> bool {
+        matches!(self.ask_health(patience).await, Some(Ok(_) | Err(SendError::InvalidResponse(_))))
+    }
+
+    async fn ask_health(&self, patience: Duration) -> Option<Result<Response<Body>, SendError>> {
+        let asked = async {
+            let connection = self.dial().await?;
+            response::exchange(connection, self.health_request(), &self.pool).await
+        };
+        tokio::time::timeout(patience, asked).await.ok()
     }
 
     /// Whether its machine answers, be it that nobody listens: that takes no more than its kernel, however

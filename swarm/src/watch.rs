@@ -252,6 +252,8 @@ fn happened(core: &Arc<Core>, event: EventMessage) -> bool {
                 tracing::warn!(node, "a node is down");
                 core.lost_node(&node);
             }
+            let core = Arc::clone(core);
+            tokio::spawn(async move { core.count_nodes().await });
             true
         }
         _ => false,

@@ -1,8 +1,9 @@
 //! The agent itself: HTTP on the functions' network, for gateways that know the token.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
@@ -30,11 +32,13 @@ use super::token::{Token, TokenError};
 use crate::docker::{Docker, DockerError, DockerHost};
 
 /// Most connections at a time; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 256;
+/// Most of them from one address: every function is on this network, and none is to keep gateways out.
+const MAX_CONNECTIONS_EACH: u32 = 32;
 /// Most streams of events at a time.
 const MAX_LISTENERS: usize = 16;
 /// Longest that a client may take to send its request.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
+const REQUEST_DEADLINE: Duration = Duration::from_secs(2);
 /// Longest that Docker may take for what it is asked, as to pause a container; gateways wait a little longer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 /// Between two signs of life.
@@ -88,6 +92,39 @@ struct Shared {
     token: Token,
     node: Node,
     listeners: Arc<Semaphore>,
+    /// How many connections each address has.
+    guests: Mutex<HashMap<IpAddr, u32>>,
+}
+
+/// A connection that is counted, until it is dropped.
+struct Guest {
+    shared: Arc<Shared>,
+    address: IpAddr,
+}
+
+impl Guest {
+    /// None when its address has as many as one may.
+    fn admit(shared: &Arc<Shared>, address: IpAddr) -> Option<Self> {
+        let mut guests = shared.guests.lock();
+        let count = guests.entry(address).or_default();
+        if *count >= MAX_CONNECTIONS_EACH {
+            return None;
+        }
+        *count += 1;
+        Some(Self { shared: Arc::clone(shared), address })
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut guests = self.shared.guests.lock();
+        if let Some(count) = guests.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                guests.remove(&self.address);
+            }
+        }
+    }
 }
 
 /// What a request asks for.
@@ -123,7 +160,7 @@ impl Agent {
         let listener = listener.map_err(|source| AgentError::Listen { address, source })?;
         let node = Node::new(docker, config.network);
         let listeners = Arc::new(Semaphore::new(MAX_LISTENERS));
-        Ok(Self { listener, shared: Arc::new(Shared { token, node, listeners }) })
+        Ok(Self { listener, shared: Arc::new(Shared { token, node, listeners, guests: Mutex::default() }) })
     }
 
     /// Where it listens.
@@ -144,8 +181,10 @@ impl Agent {
             loop {
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
                 match listener.accept().await {
-                    Ok((stream, _)) => {
-                        connections.spawn(connection(stream, Arc::clone(&shared), stopped.clone(), place));
+                    Ok((stream, peer)) => {
+                        let Some(guest) = Guest::admit(&shared, peer.ip()) else { continue };
+                        let shared = Arc::clone(&shared);
+                        connections.spawn(connection(stream, shared, stopped.clone(), (place, guest)));
                     }
                     Err(error) => {
                         tracing::debug!(%error, "a connection was not accepted");
@@ -172,7 +211,7 @@ async fn connection(
     stream: TcpStream,
     shared: Arc<Shared>,
     stopped: watch::Receiver<()>,
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, Guest),
 ) {
     // Only delays what is told.
     let _ = stream.set_nodelay(true);

@@ -93,6 +93,11 @@ impl Agents {
         self.of(node)?.cpu_nanos().await
     }
 
+    /// Whether there is an agent to be asked.
+    pub(crate) fn any(&self) -> bool {
+        self.known.lock().values().any(|known| known.agent.is_connected())
+    }
+
     /// Whether every node but our own tells what happens there, of so many nodes.
     pub(crate) fn cover(&self, nodes: usize) -> bool {
         let known = self.known.lock();

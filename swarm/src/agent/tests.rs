@@ -289,6 +289,26 @@ async fn nothing_is_told_without_the_token_nor_without_docker() {
     serving.abort();
 }
 
+#[tokio::test]
+async fn one_address_cannot_take_every_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let (serving, port, token) = agent(NOWHERE, directory.path()).await;
+    let from = async |last: u8| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, last], 0).into()).unwrap();
+        socket.connect(([127, 0, 0, 1], port).into()).await.unwrap()
+    };
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(from(2).await);
+    }
+    assert_eq!(status(port, Method::GET, "/", Some(&token)).await, StatusCode::NOT_FOUND);
+    // It was answered while the other still had all that it may.
+    let first = idle[0].try_read(&mut [0]).unwrap_err();
+    assert_eq!(first.kind(), std::io::ErrorKind::WouldBlock);
+    serving.abort();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_tells_and_freezes_on_a_real_docker() {
     #[expect(clippy::disallowed_methods, reason = "the daemon is the test run's, not a setting")]

@@ -28,6 +28,8 @@ pub(crate) struct RawTask {
     pub(crate) node: String,
     #[serde(rename = "ServiceID", default)]
     pub(crate) service: String,
+    #[serde(default)]
+    pub(crate) version: RawVersion,
     /// Which of the service's replicas it is, from 1.
     #[serde(default)]
     pub(crate) slot: u64,
@@ -37,6 +39,14 @@ pub(crate) struct RawTask {
     pub(crate) spec: RawSpec,
     #[serde(default)]
     networks_attachments: Option<Vec<RawAttachment>>,
+}
+
+/// When the Swarm last changed something, as a number that only grows, whatever its nodes' clocks say.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct RawVersion {
+    #[serde(default)]
+    pub(crate) index: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -61,6 +61,16 @@ impl Transport {
         }
     }
 
+    /// Whether its daemon may run on this machine: behind the loopback there may be a tunnel too.
+    pub(super) fn may_be_local(&self) -> bool {
+        match &self.endpoint {
+            Endpoint::Socket(_) => true,
+            Endpoint::Tcp { host, .. } => {
+                host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+            }
+        }
+    }
+
     /// Sends one request over a connection of its own.
     pub(super) async fn request(&self, mut request: BollardRequest) -> Result<Response<Incoming>, Error> {
         mend_registry_auth(&mut request);

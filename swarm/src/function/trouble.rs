@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bramble_provider::FunctionName;
 use parking_lot::Mutex;
 
-/// Tasks that are remembered as having been ready, or as having failed.
+/// Tasks that are remembered as having been ready.
 const MAX_LAST_TASKS: usize = 64;
 /// How much older than an invocation a failure may be and still be what it is told.
 const RECENT: Duration = Duration::from_secs(3);
@@ -20,8 +20,8 @@ pub(crate) struct Trouble {
     function: FunctionName,
     /// The last tasks that were ready once: their end is no failure to start.
     served: Mutex<LastTasks>,
-    /// The last tasks that failed: each is told of once.
-    failed: Mutex<LastTasks>,
+    /// The version of the newest task that failed, as far as was told: each is told of once, however many the Swarm keeps.
+    failed: AtomicU64,
     problem: Mutex<Option<Problem>>,
     /// Since when the Swarm has been replacing one revision by another, in which it ends the old
     /// replicas as soon as the new ones run, ready or not; and goes back when they fail.
@@ -46,7 +46,7 @@ impl Trouble {
         Self {
             function,
             served: Mutex::default(),
-            failed: Mutex::default(),
+            failed: AtomicU64::new(0),
             problem: Mutex::default(),
             updating: Mutex::default(),
             updates: AtomicU64::new(0),
@@ -60,9 +60,10 @@ impl Trouble {
         *self.problem.lock() = None;
     }
 
-    /// A task failed: whether it never served, unless that was told before.
-    pub(super) fn failed(&self, task: &str) -> Option<bool> {
-        self.failed.lock().add(task).then(|| !self.served.lock().has(task))
+    /// Of the tasks that failed this is the newest: whether it never served, unless that was told before.
+    pub(super) fn failed(&self, task: &str, version: u64) -> Option<bool> {
+        let before = self.failed.fetch_max(version, Relaxed);
+        (before < version).then(|| !self.served.lock().has(task))
     }
 
     /// Remembers what keeps a replica from being ready; forgotten when one is.
@@ -158,13 +159,10 @@ impl LastTasks {
         !self.0.is_empty()
     }
 
-    /// Whether it is new.
-    fn add(&mut self, task: &str) -> bool {
-        let new = !self.has(task);
-        if new {
+    fn add(&mut self, task: &str) {
+        if !self.has(task) {
             self.0.truncate(MAX_LAST_TASKS - 1);
             self.0.push_front(task.into());
         }
-        new
     }
 }

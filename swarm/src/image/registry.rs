@@ -1,15 +1,21 @@
 //! Credentials for registries, as `docker login` and `faas-cli registry-login` keep them.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bollard::auth::DockerCredentials;
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
+/// Longest wait for a credential helper, which may ask somebody who is not there.
+const HELPER_DEADLINE: Duration = Duration::from_secs(10);
 /// What Docker Hub's credentials are filed under.
 const HUB: &str = "https://index.docker.io/v1/";
 
@@ -62,7 +68,7 @@ impl RegistryAuth {
 fn read(file: &Path, registry: &str) -> Result<Option<DockerCredentials>, String> {
     let text = match std::fs::read(file) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("{}: {error}", file.display())),
     };
     let config: ConfigFile =
@@ -97,7 +103,7 @@ fn read(file: &Path, registry: &str) -> Result<Option<DockerCredentials>, String
 /// Asks `docker-credential-NAME`, as Docker does.
 fn ask_helper(name: &str, registry: &str) -> Result<Option<DockerCredentials>, String> {
     let program = format!("docker-credential-{name}");
-    let failed = |error: std::io::Error| format!("{program}: {error}");
+    let failed = |error: io::Error| format!("{program}: {error}");
     let mut child = Command::new(&program)
         .arg("get")
         .stdin(Stdio::piped())
@@ -108,7 +114,7 @@ fn ask_helper(name: &str, registry: &str) -> Result<Option<DockerCredentials>, S
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(registry.as_bytes()).map_err(failed)?;
     }
-    let output = child.wait_with_output().map_err(failed)?;
+    let output = output_within(child, HELPER_DEADLINE).map_err(failed)?;
     if !output.status.success() {
         // It has none for this registry.
         return Ok(None);
@@ -123,6 +129,22 @@ fn ask_helper(name: &str, registry: &str) -> Result<Option<DockerCredentials>, S
         serveraddress: Some(registry.to_owned()),
         ..Default::default()
     }))
+}
+
+/// What a child writes until it ends; it is killed when that takes too long.
+fn output_within(child: Child, deadline: Duration) -> io::Result<Output> {
+    let pid = Pid::from_child(&child);
+    let (sender, ended) = mpsc::channel();
+    let waiting = thread::spawn(move || sender.send(child.wait_with_output()));
+    let output = ended.recv_timeout(deadline);
+    if output.is_err() {
+        // It is not reaped before its output has ended, so the number is still its own.
+        kill_process(pid, Signal::KILL)?;
+        let late = format!("no answer within {deadline:?}");
+        return Err(io::Error::new(io::ErrorKind::TimedOut, late));
+    }
+    drop(waiting.join());
+    output.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
 }
 
 /// The registry that a reference names: its first part when that looks like a host.
@@ -153,6 +175,22 @@ mod tests {
         ] {
             assert_eq!(registry_of(reference), registry, "{reference}");
         }
+    }
+
+    #[test]
+    fn a_helper_that_does_not_answer_is_ended() {
+        let helper = |script: &str| {
+            Command::new("sh")
+                .args(["-c", script])
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
+        };
+        let answered = output_within(helper("echo me"), HELPER_DEADLINE).unwrap();
+        assert_eq!((answered.status.success(), &*answered.stdout), (true, &b"me\n"[..]));
+        let late = output_within(helper("exec sleep 600"), Duration::from_millis(50)).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]

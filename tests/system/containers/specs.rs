@@ -161,6 +161,9 @@ fn logs_are_by_task_and_can_be_cut_and_followed() {
     // The watchdog has lines of its own.
     let all = gateway.get(&format!("/system/logs?name={name}&tail=1")).expect(200).text();
     assert_eq!(all.lines().count(), 1, "{all}");
+    let last = format!("/system/logs?name={name}&instance={instance}&tail=1");
+    let last = gateway.get(&last).expect(200).text();
+    assert_eq!(last.lines().count(), 1, "{last}");
     let mut wire = gateway.wire();
     wire.head(&format!("GET /system/logs?name={name}&follow=1"), &[]);
     assert_eq!(wire.response().status, 200);
