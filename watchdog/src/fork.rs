@@ -7,6 +7,7 @@
 mod cgi;
 mod environment;
 mod exchange;
+mod habit;
 mod launcher;
 mod marshal;
 mod prefork;
@@ -32,6 +33,7 @@ use crate::sniff::sniff;
 use cgi::{CgiError, CgiHead, parse_cgi};
 pub(crate) use environment::percent_decoded;
 use exchange::{CHUNK_BYTES, Exchange, Failure, Limits};
+use habit::Habit;
 use launcher::{Launcher, Stdin};
 use marshal::Marshal;
 use prefork::Prefork;
@@ -51,6 +53,7 @@ pub(crate) struct Fork {
     timeouts: Timeouts,
     launcher: Arc<Launcher>,
     prefork: Option<Arc<Prefork>>,
+    habit: Habit,
 }
 
 /// Why there is no output to send.
@@ -83,7 +86,7 @@ impl Fork {
         }
         let launcher = Arc::new(Launcher::new(program, settings.combine_output, orphans));
         let prefork = (settings.prefork > 0).then(|| Prefork::start(Arc::clone(&launcher), settings.prefork));
-        Self { settings, timeouts, launcher, prefork }
+        Self { settings, timeouts, launcher, prefork, habit: Habit::new() }
     }
 
     /// Answers one request. Dropping the future kills its process group.
@@ -115,7 +118,7 @@ impl Fork {
     ) -> Result<Output, Refusal> {
         let head_only = request.method() == Method::HEAD;
         let mut exchange = self.begin(request, started).await?;
-        if self.settings.style != ForkStyle::Streaming {
+        if self.settings.style != ForkStyle::Streaming && self.habit.is_small() {
             exchange.settle().await.map_err(Refusal::Failed)?;
         }
         let mut held = BytesMut::with_capacity(FIRST_READ_BYTES);
@@ -136,10 +139,11 @@ impl Fork {
             }
             held.reserve(if held.len() < FIRST_READ_BYTES { FIRST_READ_BYTES } else { CHUNK_BYTES });
         };
+        self.habit.note(ended);
         // Nobody reads the body of a HEAD, and the process is to run to its end all the same.
         let cut = head_only && !ended;
         if cut {
-            skip(&mut exchange).await.map_err(Refusal::Failed)?;
+            exchange.skip().await.map_err(Refusal::Failed)?;
         }
         let rest = if ended || cut {
             let status = exchange.finish().await.map_err(Refusal::Failed)?;
@@ -270,16 +274,6 @@ impl Fork {
             (Failure::Io(error), _) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         }
     }
-}
-
-/// Reads output to its end and keeps nothing of it.
-async fn skip(exchange: &mut Exchange) -> Result<(), Failure> {
-    let mut buffer = BytesMut::with_capacity(CHUNK_BYTES);
-    while exchange.read(&mut buffer).await? > 0 {
-        buffer.clear();
-        buffer.reserve(CHUNK_BYTES);
-    }
-    Ok(())
 }
 
 /// Sends the rest of a process's output. Ends, and kills the process, when the client leaves.

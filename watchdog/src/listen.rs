@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -19,6 +20,7 @@ use crate::config::Timeouts;
 use crate::log::log;
 use crate::payload::{Payload, plain};
 use crate::service::Service;
+use crate::upstream::asks_for_upgrade;
 use crate::workers::Workers;
 
 /// Connections that the kernel keeps for us.
@@ -35,6 +37,13 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_millis(200);
 /// Time for one request to the metrics.
 const METRICS_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A connection's place among those that there may be; given back when the last clone is dropped. Those that
+/// are taken after the end began have none.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    _permit: Option<Arc<OwnedSemaphorePermit>>,
+}
 
 /// Listens on `port` of every address, both of IPv6 and of IPv4.
 ///
@@ -74,17 +83,23 @@ pub(crate) async fn accept(
     let places = Arc::new(Semaphore::new(connections_max()));
     let serve = |stream: StdTcpStream, stop: watch::Receiver<bool>, place: Option<OwnedSemaphorePermit>| {
         let (service, open) = (Arc::clone(&service), open.clone());
+        let place = Place { _permit: place.map(Arc::new) };
         workers.spawn(async move {
-            serve_connection(stream, service, timeouts, stop).await;
-            drop((open, place));
+            serve_connection(stream, service, timeouts, stop, place).await;
+            drop(open);
         });
     };
     while !*stop.borrow() {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let next = async {
+            // Never closed.
+            let place = Arc::clone(&places).acquire_owned().await.ok();
+            (listener.accept().await.and_then(|(stream, _)| stream.into_std()), place)
+        };
         tokio::select! {
+            // The end does not wait for a place.
             _ = stop.changed() => {}
-            accepted = listener.accept() => match accepted.and_then(|(stream, _)| stream.into_std()) {
-                Ok(stream) => serve(stream, stop.clone(), Some(place)),
+            (accepted, place) = next => match accepted {
+                Ok(stream) => serve(stream, stop.clone(), place),
                 Err(error) => {
                     log!("Cannot take a connection: {error}");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -124,6 +139,7 @@ async fn serve_connection(
     service: Arc<Service>,
     timeouts: Timeouts,
     mut stop: watch::Receiver<bool>,
+    place: Place,
 ) {
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     // No failure here makes the connection worse than it was.
@@ -135,7 +151,13 @@ async fn serve_connection(
         // A client that takes nothing for so long is gone.
         let _ = sockopt::set_tcp_user_timeout(&stream, millis);
     }
-    let answer = service_fn(move |request| Arc::clone(&service).answer(request));
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        // What it becomes outlives the serving here.
+        if asks_for_upgrade(request.headers()) {
+            request.extensions_mut().insert(place.clone());
+        }
+        Arc::clone(&service).answer(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(timeouts.read)

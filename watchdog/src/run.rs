@@ -132,7 +132,7 @@ fn start_handler(
             let server = Server::start(words, search_path, line_style, orphans)?;
             (Handler::Http(upstream), Some(server))
         }
-        Mode::Static(root) => (Handler::Static(StaticFiles::new(root)), None),
+        Mode::Static(root) => (Handler::Static(StaticFiles::new(root, timeouts.write)), None),
     })
 }
 

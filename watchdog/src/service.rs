@@ -94,7 +94,7 @@ impl Service {
         let mut response = match &self.handler {
             Handler::Fork(fork) => fork.respond(request, call.started()).await,
             Handler::Http(upstream) => return upstream.respond(request, call).await,
-            Handler::Static(files) => files.respond(&request).await,
+            Handler::Static(files) => files.respond(&request, call.started()).await,
         };
         call.set_status(response.status());
         response.body_mut().hold(call);

@@ -12,7 +12,9 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
+use crate::log::log;
 use crate::payload::{Aborted, Payload, plain};
 use crate::sniff::sniff;
 
@@ -49,6 +51,7 @@ const TYPES: [(&str, &str); 22] = [
 #[derive(Debug)]
 pub(crate) struct StaticFiles {
     root: PathBuf,
+    write_timeout: Option<Duration>,
 }
 
 /// An open file and what is to be said of it.
@@ -61,12 +64,12 @@ struct Found {
 
 impl StaticFiles {
     /// Serves what is below `root`; links out of it are followed, `..` is not.
-    pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root }
+    pub(crate) fn new(root: PathBuf, write_timeout: Option<Duration>) -> Self {
+        Self { root, write_timeout }
     }
 
-    /// Answers one request.
-    pub(crate) async fn respond<B>(&self, request: &Request<B>) -> Response<Payload> {
+    /// Answers one request, whose head was read at `started`.
+    pub(crate) async fn respond<B>(&self, request: &Request<B>, started: Instant) -> Response<Payload> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "static files take GET and HEAD\n");
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -79,7 +82,7 @@ impl StaticFiles {
         }
         let path = if is_directory { path.join("index.html") } else { path };
         match open(&path).await {
-            Ok(found) => serve(found, request).await,
+            Ok(found) => serve(found, request, self.write_timeout.map(|timeout| started + timeout)).await,
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                 plain(StatusCode::FORBIDDEN, "403 forbidden\n")
             }
@@ -141,7 +144,7 @@ async fn open(path: &Path) -> std::io::Result<Found> {
     })
 }
 
-async fn serve<B>(mut found: Found, request: &Request<B>) -> Response<Payload> {
+async fn serve<B>(mut found: Found, request: &Request<B>, deadline: Option<Instant>) -> Response<Payload> {
     let modified = HeaderValue::from_str(&httpdate::fmt_http_date(found.modified));
     let asked = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let since = asked(header::IF_MODIFIED_SINCE).and_then(|date| httpdate::parse_http_date(date).ok());
@@ -179,7 +182,7 @@ async fn serve<B>(mut found: Found, request: &Request<B>) -> Response<Payload> {
         return plain(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be read\n");
     }
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(send_file(found.file, length, sender));
+    tokio::spawn(send_file(found.file, length, sender, deadline));
     response.map(|_| Payload::pieces(receiver, Some(length)))
 }
 
@@ -210,7 +213,22 @@ fn parse_range(text: &str, length: u64) -> Option<Result<(u64, u64), ()>> {
     })
 }
 
-async fn send_file(file: File, length: u64, sender: mpsc::Sender<Result<Bytes, Aborted>>) {
+/// Sends the file until `deadline`, and then breaks off.
+async fn send_file(
+    file: File,
+    length: u64,
+    sender: mpsc::Sender<Result<Bytes, Aborted>>,
+    deadline: Option<Instant>,
+) {
+    let sent = send_pieces(file, length, &sender);
+    let Some(deadline) = deadline else { return sent.await };
+    if timeout_at(deadline, sent).await.is_err() {
+        log!("Gave up the sending of a file: write_timeout.");
+        let _ = sender.send(Err(Aborted)).await;
+    }
+}
+
+async fn send_pieces(file: File, length: u64, sender: &mpsc::Sender<Result<Bytes, Aborted>>) {
     let mut file = file.take(length);
     let mut left = length;
     while left > 0 {
@@ -233,7 +251,7 @@ mod tests {
 
     #[test]
     fn no_path_leaves_the_root() {
-        let files = StaticFiles::new("/srv".into());
+        let files = StaticFiles::new("/srv".into(), None);
         assert_eq!(files.file_of("/a//./b%20c"), Some("/srv/a/b c".into()));
         for bad in ["/../etc/passwd", "/a/%2e%2e/b", "/a/..%2fb", "/a%00b", "/%ff"] {
             assert_eq!(files.file_of(bad), None, "{bad}");

@@ -17,16 +17,18 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::calls::Call;
 use crate::config::{HttpSettings, Timeouts};
 use crate::duration::parse_duration;
+use crate::listen::Place;
 use crate::log::log;
 use crate::payload::{Payload, plain};
 pub(crate) use child::Server;
 use link::{Link, Links, connect};
-use outgoing::{Outgoing, asks_for_upgrade, outgoing_head, repeatable, strip_hop_by_hop};
+pub(crate) use outgoing::asks_for_upgrade;
+use outgoing::{Arriving, BodyError, Outgoing, outgoing_head, repeatable, strip_hop_by_hop};
 pub(crate) use relay::Relay;
 
 /// Largest chunked body that `http_buffer_req_body` collects.
@@ -48,12 +50,27 @@ pub(crate) struct Upstream {
     listens: watch::Sender<bool>,
 }
 
+/// A client that asks for another protocol on its connection.
+struct Upgrade {
+    client: OnUpgrade,
+    /// The connection's own, for as long as the other protocol is spoken.
+    place: Option<Place>,
+}
+
 /// Why the function's server gave no response.
 enum Refusal {
     TimedOut(Duration),
     NoConnection(std::io::Error),
     Broken(hyper::Error),
     BodyTooLarge,
+    ReadTimeout,
+}
+
+impl Upgrade {
+    fn of(request: &mut Request<Incoming>) -> Self {
+        let place = request.extensions_mut().remove();
+        Self { client: hyper::upgrade::on(request), place }
+    }
 }
 
 impl Upstream {
@@ -95,8 +112,9 @@ impl Upstream {
         let started = call.started();
         let line = self.log_line(&request);
         let limit = self.limit(request.headers());
-        let upgrade = asks_for_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
-        let sent = self.send(request, upgrade.is_some());
+        let upgrade = asks_for_upgrade(request.headers()).then(|| Upgrade::of(&mut request));
+        let read_until = self.timeouts.read.map(|timeout| started + timeout);
+        let sent = self.send(request, upgrade.is_some(), read_until);
         let answer = match limit {
             None => sent.await,
             Some(limit) => timeout_at(started + limit, sent).await.unwrap_or(Err(Refusal::TimedOut(limit))),
@@ -136,8 +154,9 @@ impl Upstream {
         &self,
         request: Request<Incoming>,
         upgrade: bool,
+        read_until: Option<Instant>,
     ) -> Result<(Link, Response<Incoming>), Refusal> {
-        let mut request = self.outgoing(request, upgrade).await?;
+        let mut request = self.outgoing(request, upgrade, read_until).await?;
         let mut idle = if upgrade { None } else { self.links.take().await };
         loop {
             let reused = idle.is_some();
@@ -154,6 +173,7 @@ impl Upstream {
                 // An idle connection that was closed under the request; a new one tells the truth.
                 Err(failed) => match failed.request.filter(|_| reused).map(|request| *request).or(copy) {
                     Some(again) => request = again,
+                    None if is_late(&failed.error) => return Err(Refusal::ReadTimeout),
                     None => return Err(Refusal::Broken(failed.error)),
                 },
             }
@@ -173,14 +193,20 @@ impl Upstream {
         &self,
         request: Request<Incoming>,
         upgrade: bool,
+        read_until: Option<Instant>,
     ) -> Result<Request<Outgoing>, Refusal> {
         let (parts, body) = request.into_parts();
+        let body = Arriving::new(body, read_until);
         let mut parts = outgoing_head(parts, &self.base, upgrade);
         if !self.buffer_request || body.size_hint().exact().is_some() {
             return Ok(Request::from_parts(parts, Outgoing::Client(body)));
         }
         let body = Limited::new(body, BUFFERED_BODY_MAX_BYTES).collect().await;
-        let body: Bytes = body.map_err(|_| Refusal::BodyTooLarge)?.to_bytes();
+        let refused = |error: Box<dyn std::error::Error + Send + Sync>| match error.downcast_ref() {
+            Some(BodyError::ReadTimeout) => Refusal::ReadTimeout,
+            Some(BodyError::Broken(_)) | None => Refusal::BodyTooLarge,
+        };
+        let body: Bytes = body.map_err(refused)?.to_bytes();
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         Ok(Request::from_parts(parts, Outgoing::Whole(body)))
     }
@@ -189,15 +215,15 @@ impl Upstream {
         &self,
         link: Link,
         mut response: Response<Incoming>,
-        upgrade: Option<OnUpgrade>,
+        upgrade: Option<Upgrade>,
         limit: Option<Duration>,
         mut call: Call,
     ) -> Response<Payload> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
-            && let Some(client) = upgrade
+            && let Some(upgrade) = upgrade
         {
             call.set_status(response.status());
-            tokio::spawn(tunnel(client, hyper::upgrade::on(&mut response), call));
+            tokio::spawn(tunnel(upgrade, hyper::upgrade::on(&mut response), call));
             return response.map(|_| Payload::whole(Bytes::new()));
         }
         let (mut head, body) = response.into_parts();
@@ -210,6 +236,12 @@ impl Upstream {
         finish(&mut response, call);
         response
     }
+}
+
+/// Whether a request failed because its client did not send its body in time.
+fn is_late(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(BodyError::ReadTimeout))
 }
 
 /// Lets `call` end with the response's body.
@@ -243,6 +275,7 @@ fn refuse(refusal: &Refusal) -> Response<Payload> {
             let text = format!("http_buffer_req_body takes at most {BUFFERED_BODY_MAX_BYTES} bytes\n");
             (StatusCode::PAYLOAD_TOO_LARGE, text)
         }
+        Refusal::ReadTimeout => (StatusCode::REQUEST_TIMEOUT, format!("{}\n", BodyError::ReadTimeout)),
     };
     log!("Upstream HTTP request error: {}", text.trim_end());
     let mut response = plain(status, text);
@@ -250,8 +283,10 @@ fn refuse(refusal: &Refusal) -> Response<Payload> {
     response
 }
 
-/// Passes bytes both ways until both sides have ended. The call stays in flight meanwhile.
-async fn tunnel(client: OnUpgrade, server: OnUpgrade, call: Call) {
+/// Passes bytes both ways until both sides have ended. The call stays in flight meanwhile, and the connection
+/// keeps its place.
+async fn tunnel(upgrade: Upgrade, server: OnUpgrade, call: Call) {
+    let Upgrade { client, place } = upgrade;
     // Both follow the 101 at once; a client that vanished in between must not be waited for.
     let both = timeout(Duration::from_secs(10), async { tokio::try_join!(client, server) }).await;
     match both {
@@ -262,5 +297,5 @@ async fn tunnel(client: OnUpgrade, server: OnUpgrade, call: Call) {
         Ok(Err(error)) => log!("Upgrade failed: {error}"),
         Err(_) => log!("Upgrade failed: the connection did not follow"),
     }
-    drop(call);
+    drop((call, place));
 }

@@ -24,6 +24,8 @@ pub(crate) const CHUNK_BYTES: usize = 64 << 10;
 const SETTLE_PAUSES_MS: [u64; 2] = [5, 15];
 /// Half of what a pipe takes: the process is not to wait for room in it.
 const MUCH_BYTES: u64 = 32 << 10;
+/// What one turn takes of stderr, before others have theirs.
+const LOG_PIECE_BYTES: usize = 8 << 10;
 
 /// Why a run was given up. Its process group is killed.
 #[derive(Debug)]
@@ -57,6 +59,12 @@ impl Limits {
             write: timeouts.write.map(after),
             read: timeouts.read.map(after),
         }
+    }
+
+    /// Which limit has passed, for those who are never made to wait.
+    pub(crate) fn passed_by(self, now: Instant) -> Option<Failure> {
+        let exec = self.exec.filter(|exec| *exec <= now).map(|_| Failure::ExecTimeout);
+        exec.or(self.write.filter(|write| *write <= now).map(|_| Failure::WriteTimeout))
     }
 
     /// Waits for the earlier of `exec_timeout` and `write_timeout`.
@@ -174,9 +182,26 @@ impl Exchange {
             failure = self.side.attend() => return Err(failure),
         };
         if let Some(stderr) = &mut self.side.stderr {
-            stderr.log_rest();
+            stderr.log_rest().await;
         }
         Ok(status)
+    }
+
+    /// Reads output to its end and keeps nothing of it.
+    ///
+    /// # Errors
+    /// [`Failure`] when the run is to be given up.
+    pub(crate) async fn skip(&mut self) -> Result<(), Failure> {
+        let mut buffer = BytesMut::with_capacity(CHUNK_BYTES);
+        while self.read(&mut buffer).await? > 0 {
+            // Output that is always there would let nobody look at the clock.
+            if let Some(failure) = self.side.limits.passed_by(Instant::now()) {
+                return Err(failure);
+            }
+            buffer.clear();
+            buffer.reserve(CHUNK_BYTES);
+        }
+        Ok(())
     }
 
     /// Feeds stdin and logs stderr until the run is to be given up.
@@ -211,7 +236,10 @@ impl Side {
         tokio::pin!(passed);
         loop {
             tokio::select! {
+                // The clock first: behind others that are always ready it would never be asked, as they
+                // use up what a task may do in one turn.
                 biased;
+                failure = &mut passed => return self.late_body().await.unwrap_or(failure),
                 end = poll_feed(&mut self.feed), if self.feed.is_some() => {
                     self.feed = None;
                     match end {
@@ -224,9 +252,22 @@ impl Side {
                     if !open {
                         self.stderr = None;
                     }
+                    // One that floods its stderr is not to hold up the others on this thread.
+                    tokio::task::yield_now().await;
                 }
-                failure = &mut passed => return failure,
             }
+        }
+    }
+
+    /// Whether the body is late as well, at the same instant: by the defaults it is, and then the client is told.
+    async fn late_body(&mut self) -> Option<Failure> {
+        tokio::select! {
+            biased;
+            end = poll_feed(&mut self.feed), if self.feed.is_some() => {
+                self.feed = None;
+                matches!(end, FeedEnd::ReadTimeout).then_some(Failure::ReadTimeout)
+            }
+            () = std::future::ready(()) => None,
         }
     }
 }
@@ -268,7 +309,7 @@ impl ErrorLog {
 
     async fn log_next(&mut self) -> bool {
         self.buffer.clear();
-        self.buffer.reserve(CHUNK_BYTES / 8);
+        self.buffer.reserve(LOG_PIECE_BYTES);
         let open = matches!(self.pipe.read_buf(&mut self.buffer).await, Ok(1..));
         self.log.push(&self.buffer);
         if !open {
@@ -277,13 +318,17 @@ impl ErrorLog {
         open
     }
 
-    /// Logs what is in the pipe, without waiting for a descendant that still holds it.
-    fn log_rest(&mut self) {
-        self.buffer.clear();
-        self.buffer.reserve(CHUNK_BYTES);
-        while let Ok(1..) = self.pipe.try_read_buf(&mut self.buffer) {
-            self.log.push(&self.buffer);
+    /// Logs what is in the pipe, without waiting for a descendant that still holds it; and no more than a
+    /// pipe takes, as that one may go on writing.
+    async fn log_rest(&mut self) {
+        let mut left = rustix::pipe::fcntl_getpipe_size(&self.pipe).unwrap_or(CHUNK_BYTES);
+        while left > 0 {
             self.buffer.clear();
+            self.buffer.reserve(LOG_PIECE_BYTES);
+            let Ok(count @ 1..) = self.pipe.try_read_buf(&mut self.buffer) else { break };
+            self.log.push(&self.buffer);
+            left = left.saturating_sub(count);
+            tokio::task::yield_now().await;
         }
         self.log.finish();
     }

@@ -1,5 +1,7 @@
 //! The request as it goes on to the function's own server.
 
+use std::fmt;
+use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,6 +12,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Uri, Version};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Headers of one connection, which do not go on.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -26,18 +29,78 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 /// A request's body: the client's own, passed on as it comes, or one that is all here.
 pub(crate) enum Outgoing {
-    Client(Incoming),
+    Client(Arriving),
     Whole(Bytes),
 }
 
-impl Body for Outgoing {
+/// A client's body that has to be here in time.
+pub(crate) struct Arriving {
+    body: Incoming,
+    read_until: Option<Instant>,
+    /// Made when somebody has to wait.
+    clock: Option<Pin<Box<Sleep>>>,
+}
+
+/// Why a client's body ended early.
+#[derive(Debug)]
+pub(crate) enum BodyError {
+    /// It did not arrive within `read_timeout`.
+    ReadTimeout,
+    /// The client broke off.
+    Broken(hyper::Error),
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReadTimeout => f.write_str("the request's body did not arrive within read_timeout"),
+            Self::Broken(error) => write!(f, "the request's body is broken off: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+impl Arriving {
+    /// A body that has to end before `read_until`.
+    pub(crate) fn new(body: Incoming, read_until: Option<Instant>) -> Self {
+        Self { body, read_until, clock: None }
+    }
+}
+
+impl Body for Arriving {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)));
+        }
+        let Some(read_until) = self.read_until else { return Poll::Pending };
+        let clock = self.clock.get_or_insert_with(|| Box::pin(sleep_until(read_until)));
+        clock.as_mut().poll(cx).map(|()| Some(Err(BodyError::ReadTimeout)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
             Self::Client(body) => Pin::new(body).poll_frame(cx),
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),

@@ -15,6 +15,9 @@ use crate::http_client::{Connection, Reply};
 /// Limit of every wait. Reached only when something is broken.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
+/// Connections of a watchdog that may open few files.
+pub(crate) const FEW_PLACES: usize = 16;
+
 /// A watchdog on free ports; killed when dropped.
 pub(crate) struct Dog {
     child: Child,
@@ -49,7 +52,25 @@ impl Dog {
     /// Starts one and waits until it listens.
     pub(crate) fn start(variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut child = command(directory.path(), variables).spawn().unwrap();
+        let command = command(directory.path(), variables);
+        Self::listening(directory, command)
+    }
+
+    /// Starts one that takes [`FEW_PLACES`] connections, and waits until it takes requests.
+    pub(crate) fn with_few_places(variables: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let own = command(directory.path(), variables);
+        let mut limited = Command::new("/bin/sh");
+        limited.args(["-c", "ulimit -n 96 && exec \"$0\""]).arg(own.get_program()).env_clear();
+        limited.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let dog = Self::listening(directory, limited);
+        dog.wait_until_healthy();
+        dog
+    }
+
+    fn listening(directory: TempDir, mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let log = Arc::new(Log::default());
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let writer = Arc::clone(&log);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::Signal;
 
-use crate::dog::{Dog, wait_until};
+use crate::dog::{Dog, FEW_PLACES, wait_until};
 use crate::server::{answer_text, serve};
 
 /// The watchdog in front of the server on `port`; the process it runs only waits.
@@ -171,6 +171,54 @@ fn an_upgraded_connection_carries_bytes_both_ways() {
     assert!(crate::metrics::scrape(&dog).contains("http_requests_in_flight 1"));
     drop(connection);
     wait_until("it has ended", || crate::metrics::scrape(&dog).contains("http_requests_in_flight 0"));
+}
+
+#[test]
+fn upgraded_connections_keep_their_places() {
+    let port = serve(listener(), |got, stream| {
+        if got.header("upgrade").is_empty() {
+            return answer_text(stream, "ok");
+        }
+        let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        while let Ok(1..) = stream.read(&mut [0; 64]) {}
+        false
+    });
+    let url = format!("http://127.0.0.1:{port}");
+    // In the end they are given up after write_timeout: nothing else ends them.
+    let own =
+        [("mode", "http"), ("fprocess", "sleep 1000"), ("upstream_url", &url), ("write_timeout", "300ms")];
+    let mut dog = Dog::with_few_places(&own);
+    let upgraded = |_| {
+        let mut connection = dog.connect();
+        connection.send("GET", "/", &[("Connection", "Upgrade"), ("Upgrade", "websocket")], b"");
+        assert_eq!(connection.head().unwrap().status, 101);
+        connection
+    };
+    let mut connections: Vec<_> = (0..FEW_PLACES).map(upgraded).collect();
+    let mut late = dog.connect();
+    late.send("GET", "/", &[], b"");
+    assert!(late.is_silent());
+    connections.pop();
+    assert_eq!(late.reply("GET").unwrap().text(), "ok");
+    dog.signal(Signal::TERM);
+    dog.wait_for_log("Giving up 15 requests in flight");
+    dog.wait_for_good_end();
+}
+
+#[test]
+fn a_body_that_does_not_arrive_is_given_up() {
+    let port = serve(listener(), |_, stream| answer_text(stream, "ok"));
+    for buffered in ["false", "true"] {
+        let dog = in_front_of(port, &[("read_timeout", "300ms"), ("http_buffer_req_body", buffered)]);
+        let mut connection = dog.connect();
+        connection.send_head("POST", "/", &[("Transfer-Encoding", "chunked")]);
+        connection.send_chunk(b"part");
+        let reply = connection.reply("POST").unwrap();
+        assert_eq!((reply.status, reply.header("x-openfaas-internal")), (408, "of-watchdog"));
+        assert!(reply.text().contains("read_timeout"), "{}", reply.text());
+        assert_eq!(dog.post(b"whole").text(), "ok");
+    }
 }
 
 #[test]

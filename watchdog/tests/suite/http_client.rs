@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use crate::dog::LIMIT;
 
@@ -155,6 +156,14 @@ impl Connection {
         let mut bytes = vec![0; count];
         self.stream.read_exact(&mut bytes).unwrap();
         bytes
+    }
+
+    /// Whether nothing comes for a moment.
+    pub(crate) fn is_silent(&mut self) -> bool {
+        self.stream.get_ref().set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let silent = self.stream.fill_buf().is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        self.stream.get_ref().set_read_timeout(Some(LIMIT)).unwrap();
+        silent
     }
 
     /// Whether the other side closes the connection without another byte.

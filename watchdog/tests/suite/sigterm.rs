@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::dog::Dog;
+use crate::dog::{Dog, FEW_PLACES, wait_until};
 use crate::http_client::Connection;
 
 #[test]
@@ -65,6 +65,23 @@ fn the_end_kills_what_has_no_limit() {
 }
 
 #[test]
+fn the_end_does_not_wait_for_a_place() {
+    let mut dog = Dog::with_few_places(&[("fprocess", "cat"), ("write_timeout", "0")]);
+    let mut connections: Vec<_> = (0..FEW_PLACES).map(|_| dog.connect()).collect();
+    connections.iter_mut().for_each(|it| it.send_head("POST", "/", &[("Content-Length", "4")]));
+    wait_until("all places are taken", || {
+        crate::metrics::scrape(&dog).contains(&format!("http_requests_in_flight {FEW_PLACES}\n"))
+    });
+    dog.signal(Signal::TERM);
+    dog.wait_for_log(&format!("waiting for {FEW_PLACES} requests in flight"));
+    for connection in &mut connections {
+        connection.write(b"done").unwrap();
+        assert_eq!(connection.reply("POST").unwrap().text(), "done");
+    }
+    dog.wait_for_good_end();
+}
+
+#[test]
 fn a_second_signal_ends_the_interval() {
     let mut dog = Dog::running("cat", &[("healthcheck_interval", "1h")]);
     dog.signal(Signal::TERM);
@@ -101,7 +118,7 @@ fn sigterm_under_load_loses_no_request() {
                 }
             });
         }
-        crate::dog::wait_until("the load is on", || answered.load(Ordering::Relaxed) > 100);
+        wait_until("the load is on", || answered.load(Ordering::Relaxed) > 100);
         dog.signal(Signal::TERM);
     });
     dog.wait_for_good_end();

@@ -1,6 +1,6 @@
 //! `mode=static`.
 
-use crate::dog::Dog;
+use crate::dog::{Dog, wait_until};
 
 /// A watchdog over a small site.
 fn site() -> (Dog, tempfile::TempDir) {
@@ -64,4 +64,26 @@ fn serves_ranges_and_validates_by_date() {
     assert_eq!(dog.request("GET", "/unknown", &[("If-Modified-Since", old)], b"").status, 200);
     let both = [("Range", "bytes=0-0"), ("If-Range", old)];
     assert_eq!(dog.request("GET", "/unknown", &both, b"").status, 200);
+}
+
+#[test]
+fn a_client_that_reads_slowly_is_given_up_after_write_timeout() {
+    const LENGTH: u64 = 1 << 30;
+    let root = tempfile::tempdir().unwrap();
+    std::fs::File::create(root.path().join("large")).unwrap().set_len(LENGTH).unwrap();
+    let path = root.path().to_str().unwrap();
+    let dog = Dog::start(&[("mode", "static"), ("static_path", path), ("write_timeout", "300ms")]);
+    dog.wait_until_healthy();
+    let mut connection = dog.connect();
+    connection.send("GET", "/large", &[], b"");
+    let head = connection.head().unwrap();
+    assert_eq!((head.status, head.header("content-length")), (200, LENGTH.to_string().as_str()));
+    // It always takes something, so only the clock can end it.
+    let mut count = 0;
+    wait_until("it is given up", || {
+        count += connection.bytes(64 << 10).len() as u64;
+        dog.log().contains("write_timeout")
+    });
+    assert!(connection.read_body(&head, |piece| count += piece.len() as u64).is_err());
+    assert!(count < LENGTH);
 }

@@ -67,8 +67,37 @@ fn write_timeout_breaks_off_what_has_begun() {
 }
 
 #[test]
+fn a_flood_on_stderr_does_not_stop_the_clock() {
+    // Several, so that there is always something to read.
+    let fprocess = "sh -c 'echo $$ > $dir/pid; yes >&2 & yes >&2 & yes >&2 & exec yes >&2'";
+    let variables = [("mode", "streaming"), ("exec_timeout", "300ms")];
+    let dog = Dog::running(fprocess, &variables);
+    let reply = dog.post(b"");
+    assert_eq!((reply.status, reply.text()), (504, "Killed process.\n"));
+    dog.wait_for_end_of("pid");
+}
+
+#[test]
+fn a_descendant_that_floods_stderr_does_not_hold_the_answer_up() {
+    let fprocess = "sh -c 'yes >&2 & echo $! > $dir/pid; sleep 0.1; echo output'";
+    let dog = Dog::running(fprocess, &[("combine_output", "false")]);
+    assert_eq!(dog.post(b"").text(), "output\n");
+    // Nobody reads what it writes any more.
+    dog.wait_for_end_of("pid");
+}
+
+#[test]
+fn an_endless_answer_that_nobody_reads_is_killed() {
+    let dog = Dog::running("sh -c 'echo $$ > $dir/pid; exec yes'", &[("exec_timeout", "300ms")]);
+    assert_eq!(dog.request("HEAD", "/", &[], b"").status, 408);
+    dog.wait_for_end_of("pid");
+}
+
+#[test]
 fn a_body_that_does_not_arrive_is_given_up() {
-    let dog = Dog::running("sh -c 'echo $$ > $dir/pid; cat'", &[("read_timeout", "300ms")]);
+    // By the defaults the two end at the same instant too.
+    let variables = [("read_timeout", "300ms"), ("write_timeout", "300ms")];
+    let dog = Dog::running("sh -c 'echo $$ > $dir/pid; cat'", &variables);
     let mut connection = dog.connect();
     connection.send_head("POST", "/", &[("Content-Length", "100")]);
     connection.write(b"part").unwrap();
