@@ -19,12 +19,17 @@ use crate::stats::{Spread, ratio, time};
 use crate::suite::results::{Budget, BudgetFigure, FigureUnit, Rounds, Verdict};
 use crate::table::Table;
 
-/// Connections at which the gateway is held against axum.
+/// Connections at which the gateway is held against axum, and the bodies.
 const RATIO_CONNECTIONS: usize = 16;
+const SMALL_BYTES: usize = 100;
+const LARGE_BYTES: usize = 1 << 20;
 
 /// Budgets of the design (`Budgets`).
 mod limit {
     pub(super) const RATIO: f64 = 0.80;
+    pub(super) const LARGE_RATIO: f64 = 0.50;
+    /// What the gateway adds to the p50 of a lone request.
+    pub(super) const ADDED_NS: f64 = 12_000.0;
     pub(super) const ECHO_NS: f64 = 6_000.0;
     pub(super) const SDK_NS: f64 = 15_000.0;
     pub(super) const LARGE_ECHO_NS: f64 = 60_000.0;
@@ -83,7 +88,10 @@ impl All {
 
     fn measure(&self) -> Result<Findings> {
         let mut findings = Findings::default();
-        findings.take("http", self.over_http().measure(), over_http_budgets)?;
+        let lone_and_many = vec![1, RATIO_CONNECTIONS];
+        findings.take("http", self.over_http(lone_and_many, SMALL_BYTES).measure(), over_http_budgets)?;
+        let large = self.over_http(vec![RATIO_CONNECTIONS], LARGE_BYTES);
+        findings.take("http, 1 MiB", large.measure(), over_http_budgets)?;
         findings.take("invoke", self.invoke().measure(), |cases| invoke_budgets(cases))?;
         findings.take("cold", self.cold().measure(), |cases| cold_budgets(cases))?;
         findings.take("idle", self.idle().measure(), idle_budgets)?;
@@ -91,12 +99,12 @@ impl All {
         Ok(findings)
     }
 
-    fn over_http(&self) -> OverHttp {
+    fn over_http(&self, connections: Vec<usize>, body_bytes: usize) -> OverHttp {
         OverHttp {
-            connections: vec![1, RATIO_CONNECTIONS],
-            body: vec![100],
+            connections,
+            body: vec![body_bytes],
             rounds: self.rounds,
-            seconds: 2.0,
+            seconds: 1.0,
             rate: Rate::Off,
             open_connections: 0,
             client_threads: None,
@@ -200,7 +208,7 @@ impl Limit {
     }
 
     /// A limit that nothing was held against.
-    fn not_measured(self, what: String, why: &str) -> Budget {
+    pub(crate) fn not_measured(self, what: String, why: &str) -> Budget {
         let verdict = Verdict::NotMeasured;
         Budget { what, budget: self.text(), measured: why.to_owned(), verdict, figure: None }
     }
@@ -222,16 +230,29 @@ impl Limit {
 }
 
 fn over_http_budgets(results: &over_http::Results) -> Vec<Budget> {
-    let at = results.closed.iter().filter(|comparison| comparison.connections == RATIO_CONNECTIONS);
-    let limit = Limit::at_least(limit::RATIO, FigureUnit::Ratio, ratio);
-    at.map(|comparison| {
-        let what = format!("gateway echo of 100 B at {RATIO_CONNECTIONS} connections, against bare axum");
-        match Rounds::of(comparison.contest.rate_ratios.iter().copied()) {
-            Some(rounds) => limit.judge(what, rounds),
-            None => limit.not_measured(what, "no round was measured"),
+    results.closed.iter().filter_map(over_http_budget).collect()
+}
+
+/// The budget that a comparison is for.
+fn over_http_budget(comparison: &over_http::Comparison) -> Option<Budget> {
+    let echo_of =
+        |body| format!("gateway echo of {body} at {RATIO_CONNECTIONS} connections, against bare axum");
+    let contest = &comparison.contest;
+    let (limit, what) = match (comparison.body_bytes, comparison.connections) {
+        (SMALL_BYTES, 1) => {
+            let limit = Limit::at_most(limit::ADDED_NS, FigureUnit::Nanos, time);
+            let what = "added to the p50 of a lone echo of 100 B, against bare axum".to_owned();
+            return Some(limit.judge_spread(what, contest.p50_difference_ns));
         }
+        (SMALL_BYTES, RATIO_CONNECTIONS) => (limit::RATIO, echo_of("100 B")),
+        (LARGE_BYTES, RATIO_CONNECTIONS) => (limit::LARGE_RATIO, echo_of("1 MiB")),
+        _ => return None,
+    };
+    let limit = Limit::at_least(limit, FigureUnit::Ratio, ratio);
+    Some(match Rounds::of(contest.rate_ratios.iter().copied()) {
+        Some(rounds) => limit.judge(what, rounds),
+        None => limit.not_measured(what, "no round was measured"),
     })
-    .collect()
 }
 
 fn invoke_budgets(cases: &[invoke::Case]) -> Vec<Budget> {

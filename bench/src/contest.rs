@@ -93,6 +93,18 @@ impl Contest {
         self.sides.iter().any(|side| side.sender_busy.median > BUSY_SENDER)
     }
 
+    /// Of sides with these rates, round by round.
+    #[cfg(test)]
+    pub(crate) fn of_rates(sides: &[&[f64]]) -> Self {
+        let turn = |rate: &f64| {
+            let mut latencies = Latencies::new();
+            latencies.record(Duration::from_micros(1));
+            let outcome = Outcome { latencies, requests_per_second: *rate, unsent: 0 };
+            Turn { outcome, cpu_ns_per_request: None, sender_busy: 0.5 }
+        };
+        Self::of(&sides.iter().map(|rates| rates.iter().map(turn).collect()).collect::<Vec<_>>())
+    }
+
     fn of(turns: &[Vec<Turn>]) -> Self {
         let pairs = || {
             let [first, second] = turns else { return [].iter().zip(&[]) };

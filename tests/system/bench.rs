@@ -7,6 +7,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::auth::{RIGHT, credentials};
+use crate::support::docker::Docker;
+use crate::support::gateway::bramble;
 use crate::support::{Gateway, Start, guest, wait};
 
 /// A directory of samples with one program, which copies its input.
@@ -118,4 +120,80 @@ fn a_gateway_that_asks_is_shown_what_the_user_logged_in_with() {
     // A token goes before the login.
     let said = run(&["--token", "x"]);
     assert!(said.contains("bramble login"), "{said}");
+}
+
+/// Runs a bench that starts what it needs itself, on the shared Docker, and fails when it does; its output,
+/// and its process' number.
+fn alone(program: &Path, arguments: &[&str], docker: &Docker) -> (String, u32) {
+    let home = tempfile::tempdir().unwrap();
+    let mut bench = Command::new(program);
+    bench.args(arguments).arg(format!("--docker-host={}", docker.host())).env("HOME", home.path());
+    bench.current_dir(home.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let bench = bench.spawn().unwrap();
+    let pid = bench.id();
+    let Output { status, stdout, stderr } = bench.wait_with_output().unwrap();
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    (String::from_utf8(stdout).unwrap(), pid)
+}
+
+/// The services that are there and that a bench named.
+fn left_of_benches(docker: &Docker, named: impl Fn(&str) -> bool) -> Vec<String> {
+    let names = docker.cli(&["service", "ls", "--format", "{{.Name}}", "--filter", "name=bench-"]);
+    names.lines().filter(|name| named(name)).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_run_with_containers_measures_all_of_them_and_leaves_none() {
+    let (docker, samples, out) = (Docker::shared(), samples("echo"), tempfile::tempdir().unwrap());
+    let [samples, out_dir] = [samples.path(), out.path()].map(|path| path.to_str().unwrap());
+    let short = ["bench", "--quick", "--seconds=0.05", "--connections=1", "--programs=echo"];
+    let places = ["--samples", samples, "--out", out_dir];
+    let (stdout, _) = alone(&bramble(), &[&short[..], &places].concat(), &docker);
+    assert!(stdout.contains("container, new"), "{stdout}");
+    // `bench-`, eight digits of the run, and a name.
+    let run_of = |name: &str| name.split('-').nth(1).map(str::to_owned).unwrap_or_default();
+    let is_suites = |name: &str| run_of(name).len() == 8 && u32::from_str_radix(&run_of(name), 16).is_ok();
+    assert_eq!(left_of_benches(&docker, is_suites), Vec::<String>::new());
+
+    let text = std::fs::read(out.path().join("results.json")).unwrap();
+    let results: Value = serde_json::from_slice(&text).unwrap();
+    let runs = results["programs"][0]["runtimes"].as_array().unwrap();
+    let runtimes: Vec<_> = runs.iter().map(|run| &run["runtime"]).collect();
+    assert_eq!(runtimes, ["wasm", "container"], "{}", results["skipped"]);
+    let parts = ["create", "schedule", "start", "connect", "first_byte"];
+    for (kind, parts) in [("new", &parts[..]), ("from_zero", &parts), ("frozen", &["thaw", "first_byte"])] {
+        let starts = runs[1]["cold"].as_array().unwrap().iter().find(|starts| starts["kind"] == kind);
+        let told = starts.unwrap()["samples"][0]["parts"].as_array().unwrap();
+        assert_eq!(told.iter().map(|told| &told["part"]).collect::<Vec<_>>(), parts, "{kind}");
+    }
+    for run in runs {
+        assert!(run["warm"]["latency"]["count"].as_u64() > Some(0), "{run}");
+        assert!(run["memory"]["busy_bytes"].as_u64() > Some(0), "{run}");
+    }
+    for (list, field) in [(&results["memory"]["curves"], "points"), (&results["timelines"], "points")] {
+        let of = |run: &&Value| run["runtime"] == "container";
+        let container = list.as_array().unwrap().iter().find(of).unwrap();
+        assert!(!container[field].as_array().unwrap().is_empty(), "{container}");
+    }
+    let budgets = results["budgets"].as_array().unwrap();
+    let ratio = budgets.iter().find(|budget| budget["what"] == "start from 0, echo, container to wasm");
+    assert!(ratio.unwrap()["figure"]["rounds"]["values"].as_array().unwrap().len() > 1, "{budgets:?}");
+}
+
+#[test]
+fn functions_in_containers_are_held_against_what_they_do_without_a_gateway() {
+    let docker = Docker::shared();
+    let (program, out) = (bramble().with_file_name("bramble-bench"), tempfile::tempdir().unwrap());
+    let json = out.path().join("results.json");
+    let short = ["containers", "--only=warm,frozen,cold", "--connections=1", "--rounds=1", "--seconds=0.05"];
+    let more = ["--starts=1", "--thaws=1", "--json", json.to_str().unwrap()];
+    let (stdout, pid) = alone(&program, &[&short[..], &more].concat(), &docker);
+    assert!(stdout.contains("container, 0 to 1, against by hand"), "{stdout}");
+    assert_eq!(left_of_benches(&docker, |name| name.ends_with(&format!("-{pid}"))), Vec::<String>::new());
+    let document: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    let results = &document["results"];
+    let warm = results["warm"].as_array().unwrap();
+    assert_eq!(warm.iter().map(|it| &it["mode"]).collect::<Vec<_>>(), ["fork", "prefork", "http"]);
+    assert!(warm.iter().all(|it| it["rate_ratio"]["median"].as_f64() > Some(0.0)), "{results}");
+    assert!(results["frozen"].is_object() && results["cold"].is_object(), "{results}");
 }

@@ -1,6 +1,7 @@
 //! The figures of a run, each with all its values and a name that is the same in every run.
 
 use crate::plot::Unit;
+use crate::suite::report::cold::from_zero_ratios;
 use crate::suite::report::names;
 use crate::suite::results::{ColdKind, ColdStarts, LoadPoint, Program, ProgramRun, Results, Runtime};
 
@@ -154,19 +155,16 @@ pub(super) fn ratios(results: &Results) -> Vec<Figure> {
     all.0
 }
 
-fn program_ratios(
-    all: &mut Figures,
-    Program { name, .. }: &Program,
-    wasm: &ProgramRun,
-    container: &ProgramRun,
-) {
+fn program_ratios(all: &mut Figures, program: &Program, wasm: &ProgramRun, container: &ProgramRun) {
+    let name = &program.name;
+    let from_zero = totals(wasm, ColdKind::FromZero);
+    let ratios = from_zero_ratios(program).map(|ratios| ratios.values).unwrap_or_default();
+    all.add(format!("{name}: start from 0, container to wasm"), Unit::Ratio, false, ratios);
     let mut add = |what: String, these: &[f64], others: &[f64]| {
         let pairs = these.iter().zip(others).filter(|(_, other)| **other > 0.0);
         let ratios = pairs.map(|(this, other)| this / other).collect();
         all.add(format!("{name}: {what}"), Unit::Ratio, false, ratios);
     };
-    let from_zero = totals(wasm, ColdKind::FromZero);
-    add("start from 0, container to wasm".to_owned(), &totals(container, ColdKind::FromZero), &from_zero);
     add(
         "start, frozen container to wasm from 0".to_owned(),
         &totals(container, ColdKind::Frozen),

@@ -19,7 +19,9 @@ use crate::stats::{Spread, ratio, time, time_of, whole};
 use crate::table::Table;
 use process::{Watchdog, free_port};
 
-const BODY_BYTES: usize = 100;
+/// Bytes of the body, and of one that is larger than a pipe.
+pub(super) const BODY_BYTES: usize = 100;
+const LARGE_BODY_BYTES: usize = 100_000;
 
 /// Work of the server behind the watchdog for each request: none, and that of a small handler in Node.js.
 const WORK_US: [u64; 2] = [0, 280];
@@ -55,6 +57,7 @@ pub(super) struct Results {
 #[derive(Debug, Serialize)]
 pub(super) struct Fork {
     pub(super) connections: usize,
+    pub(super) body_bytes: usize,
     /// Of each side, after the load.
     pub(super) resident_bytes: Vec<u64>,
     #[serde(flatten)]
@@ -105,7 +108,10 @@ impl Plan<'_> {
     pub(super) fn measure(&self) -> Result<Results> {
         Ok(Results {
             program: self.program.to_owned(),
-            fork: [1, 8].into_iter().map(|connections| self.fork(connections)).collect::<Result<_>>()?,
+            fork: [(1, BODY_BYTES), (8, BODY_BYTES), (1, LARGE_BODY_BYTES)]
+                .into_iter()
+                .map(|(connections, body_bytes)| self.fork(connections, body_bytes))
+                .collect::<Result<_>>()?,
             http: WORK_US
                 .into_iter()
                 .flat_map(|work_us| [1, 16].map(|connections| (work_us, connections)))
@@ -118,15 +124,15 @@ impl Plan<'_> {
         })
     }
 
-    fn fork(&self, connections: usize) -> Result<Fork> {
+    fn fork(&self, connections: usize, body_bytes: usize) -> Result<Fork> {
         let programs = [Some(self.program), self.other].into_iter().flatten();
         let watchdogs: Vec<_> =
             programs.map(|program| Watchdog::start(program, "cat", &[])).collect::<Result<_>>()?;
-        let what = format!("watchdog, fork, connections: {connections}");
-        let contest = self.hold(&what, &watchdogs, connections, Pace::Closed)?;
+        let what = format!("watchdog, fork, {body_bytes} bytes, connections: {connections}");
+        let contest = self.hold(&what, &watchdogs, body_bytes, self.load(connections, Pace::Closed))?;
         let resident = |watchdog: &Watchdog| Ok(Memory::of(watchdog.pid())?.resident_bytes);
         let resident_bytes = watchdogs.iter().map(resident).collect::<Result<_>>()?;
-        Ok(Fork { connections, resident_bytes, contest })
+        Ok(Fork { connections, body_bytes, resident_bytes, contest })
     }
 
     fn http(&self, work_us: u64, connections: usize) -> Result<Http> {
@@ -136,9 +142,9 @@ impl Plan<'_> {
         let url = format!("http://127.0.0.1:{port}");
         let variables = [("mode", "http"), ("http_upstream_url", &url)];
         let watchdog = Watchdog::start(self.program, &process, &variables)?;
-        let direct = target(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let direct = target(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), BODY_BYTES);
         let contenders = [
-            contender(&watchdog),
+            contender(&watchdog, BODY_BYTES),
             Contender { run: Box::new(move |load| load::run(&direct, load)), pid: None },
         ];
         let what = format!("watchdog, http, {work_us} µs of work, connections: {connections}");
@@ -152,14 +158,14 @@ impl Plan<'_> {
             Watchdog::start(self.program, SLOW_START, &variables)
         };
         let pace = rate.map_or(Pace::Closed, Pace::Open);
-        let contest =
-            self.hold(&format!("watchdog, prefork, {pace}"), &[start("8")?, start("0")?], 1, pace)?;
+        let (what, watchdogs) = (format!("watchdog, prefork, {pace}"), [start("8")?, start("0")?]);
+        let contest = self.hold(&what, &watchdogs, BODY_BYTES, self.load(1, pace))?;
         Ok(Prefork { rate_per_second: rate, contest })
     }
 
-    fn hold(&self, what: &str, watchdogs: &[Watchdog], connections: usize, pace: Pace) -> Result<Contest> {
-        let contenders: Vec<_> = watchdogs.iter().map(contender).collect();
-        Contest::hold(what, &contenders, self.load(connections, pace), self.rounds)
+    fn hold(&self, what: &str, watchdogs: &[Watchdog], body_bytes: usize, load: Load) -> Result<Contest> {
+        let contenders: Vec<_> = watchdogs.iter().map(|watchdog| contender(watchdog, body_bytes)).collect();
+        Contest::hold(what, &contenders, load, self.rounds)
     }
 
     fn load(&self, connections: usize, pace: Pace) -> Load {
@@ -168,13 +174,13 @@ impl Plan<'_> {
     }
 }
 
-fn contender(watchdog: &Watchdog) -> Contender<'static> {
-    let target = target(watchdog.address);
+fn contender(watchdog: &Watchdog, body_bytes: usize) -> Contender<'static> {
+    let target = target(watchdog.address, body_bytes);
     Contender { run: Box::new(move |load| load::run(&target, load)), pid: Some(watchdog.pid()) }
 }
 
-fn target(address: SocketAddr) -> Target {
-    Target::post(address, "/", &[b'x'; BODY_BYTES])
+fn target(address: SocketAddr, body_bytes: usize) -> Target {
+    Target::post(address, "/", &vec![b'x'; body_bytes])
 }
 
 /// For people.
@@ -198,8 +204,8 @@ pub(super) fn table(results: &Results) -> Table {
             ]);
         }
     };
-    for Fork { connections, resident_bytes, contest } in &results.fork {
-        let what = format!("fork, cat, {connections} conns");
+    for Fork { connections, body_bytes, resident_bytes, contest } in &results.fork {
+        let what = format!("fork, cat, {body_bytes} B, {connections} conns");
         rows(what, ["fwatchdog", "other"], contest, resident_bytes, contest.rate_ratio);
     }
     for Http { connections, work_us, contest } in &results.http {

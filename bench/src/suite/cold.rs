@@ -86,21 +86,30 @@ pub(super) fn new_container(subject: &Subject, sample: &Sample) -> Result<(Funct
     Ok((function, ColdStarts { kind: ColdKind::New, samples, next_ns: Vec::new() }))
 }
 
-/// Scales a function to 0 and asks it, so often.
-///
-/// # Errors
-/// When it does not go, does not come back, or an answer is wrong.
-pub(super) fn from_zero(
-    subject: &Subject,
-    sample: &Sample,
-    function: &Function,
-    count: usize,
-) -> Result<ColdStarts> {
-    let mut starts = ColdStarts { kind: ColdKind::FromZero, samples: Vec::new(), next_ns: Vec::new() };
-    let replicas = subject.replicas(function)?;
-    let began = Instant::now();
-    while starts.samples.len() < count && began.elapsed() < PATIENCE {
+/// Starts of a function from 0 replicas, one by one, so that others can have their turns between them.
+pub(super) struct FromZero<'a> {
+    subject: &'a Subject,
+    sample: &'a Sample,
+    function: &'a Function,
+    replicas: u32,
+    starts: ColdStarts,
+}
+
+impl<'a> FromZero<'a> {
+    /// # Errors
+    /// When the gateway does not know the function.
+    pub(super) fn of(subject: &'a Subject, sample: &'a Sample, function: &'a Function) -> Result<Self> {
+        let starts = ColdStarts { kind: ColdKind::FromZero, samples: Vec::new(), next_ns: Vec::new() };
+        Ok(Self { subject, sample, function, replicas: subject.replicas(function)?, starts })
+    }
+
+    /// Scales it to 0 and asks it.
+    ///
+    /// # Errors
+    /// When it does not go, does not come back, or an answer is wrong.
+    pub(super) fn start(&mut self) -> Result<()> {
         wait::go_on()?;
+        let Self { subject, sample, function, .. } = *self;
         subject.scale_to_zero(function)?;
         if function.runtime == Runtime::Container {
             wait::pause(REST);
@@ -113,12 +122,19 @@ pub(super) fn from_zero(
                 container_parts(first.began, first.took, birth, first.start.waited)
             }
         };
-        starts.samples.push(ColdStart { total_ns: nanos(first.took), parts });
-        starts.next_ns.push(nanos(timed(subject, sample, function)?.took));
+        self.starts.samples.push(ColdStart { total_ns: nanos(first.took), parts });
+        self.starts.next_ns.push(nanos(timed(subject, sample, function)?.took));
+        Ok(())
     }
-    // A request brings fewer back than there were.
-    subject.api()?.scale(&function.name, replicas)?;
-    Ok(starts)
+
+    /// Gives the function back the replicas that it had, as a request brings fewer back.
+    ///
+    /// # Errors
+    /// When the gateway refuses them.
+    pub(super) fn finish(self) -> Result<ColdStarts> {
+        self.subject.api()?.scale(&self.function.name, self.replicas)?;
+        Ok(self.starts)
+    }
 }
 
 /// Freezes the one replica of a function and asks it, so often.

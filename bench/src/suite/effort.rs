@@ -13,9 +13,10 @@ pub(super) struct Effort {
     pub(super) turn: Duration,
     /// Deployments of bytes that were never seen.
     pub(super) news: usize,
-    /// Starts from 0 replicas.
+    /// Starts from 0 replicas; the first program's container, which the headlines are about, has more.
     pub(super) wasm_starts: usize,
-    pub(super) container_starts: usize,
+    container_starts: usize,
+    leading_container_starts: usize,
     pub(super) thaws: usize,
     /// Starts of a gateway, of which each gives one cold start.
     pub(super) restarts: usize,
@@ -36,6 +37,8 @@ pub(super) struct Effort {
 
 /// Longest that the samples of one kind may take; fewer are made of what is slow.
 pub(super) const PATIENCE: Duration = Duration::from_secs(12);
+/// The same of the starts from 0 of both runtimes. Each of a container takes some seconds, for its end above all.
+pub(super) const FROM_ZERO_PATIENCE: Duration = Duration::from_secs(50);
 
 impl Effort {
     /// Of a whole run, about ten minutes with the budgets.
@@ -46,7 +49,8 @@ impl Effort {
             turn: Duration::from_millis(500),
             news: 3,
             wasm_starts: 40,
-            container_starts: 4,
+            container_starts: 3,
+            leading_container_starts: 8,
             thaws: 15,
             restarts: 8,
             loads: &[0.25, 0.5, 0.75],
@@ -68,6 +72,7 @@ impl Effort {
             news: 1,
             wasm_starts: 10,
             container_starts: 2,
+            leading_container_starts: 2,
             thaws: 5,
             restarts: 3,
             loads: &[0.5],
@@ -78,6 +83,11 @@ impl Effort {
             steps: &[40.0, 120.0, 40.0],
             step: Duration::from_millis(1_500),
         }
+    }
+
+    /// Rounds of starts from 0 replicas; each has one start of the container.
+    pub(super) fn rounds_from_zero(&self, leading: bool) -> usize {
+        if leading { self.leading_container_starts } else { self.container_starts }
     }
 
     /// The same with turns of another length, and whatever else lasts for a time in proportion.

@@ -1,16 +1,17 @@
 //! One program in both runtimes: everything that is measured of it.
 
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::cold;
-use super::effort::Effort;
+use super::cold::{self, FromZero};
+use super::effort::{Effort, FROM_ZERO_PATIENCE};
 use super::energy::Meter;
 use super::programs::Sample;
 use super::restart::{self, BUSY, busy_load, most_while, target};
 use super::results::{
-    ColdStarts, Energy, FunctionMemory, LoadPoint, Program, ProgramRun, Skipped, Throughput,
+    ColdStarts, Energy, FunctionMemory, LoadPoint, Program, ProgramRun, Runtime, Skipped, Throughput,
 };
 use super::subject::{Function, Subject};
 use super::warm::{self, OPEN_CONNECTIONS, Side};
@@ -29,6 +30,8 @@ pub(super) struct Bench<'a> {
     pub(super) restarted: Option<&'a Path>,
     pub(super) containers: bool,
     pub(super) meter: &'a std::result::Result<Meter, String>,
+    /// Whether it is the program of the headlines, which gets more starts of its container.
+    pub(super) leading: bool,
 }
 
 /// A program deployed in one runtime, and what is known of it so far.
@@ -49,8 +52,14 @@ impl Bench<'_> {
         let mut contenders = vec![self.wasm(sample).with_context(|| what("wasm"))?];
         if self.containers {
             progress(what("deploying the image"));
-            let container = self.container(sample, skipped);
+            let container = self.container(sample);
             contenders.extend(tolerate(container, what("container"), skipped)?);
+        }
+        self.starts_from_zero(sample, &mut contenders, skipped)?;
+        if let Some(container) = contenders.get_mut(1) {
+            progress(what("container frozen"));
+            let frozen = cold::frozen(self.subject, sample, &container.function, self.effort.thaws);
+            container.run.cold.extend(tolerate(frozen, what("frozen container"), skipped)?);
         }
         self.loads(&sample.name, &mut contenders, skipped)?;
         for contender in &mut contenders {
@@ -79,14 +88,10 @@ impl Bench<'_> {
 
     fn wasm(&self, sample: &Sample) -> Result<Contender> {
         let (function, new) = cold::new_wasm(self.subject, sample, self.effort.news)?;
-        let mut contender = self.contender(sample, function, new, Some(sample.wasm.len() as u64));
-        progress(format_args!("{}, wasm from 0", sample.name));
-        let starts = cold::from_zero(self.subject, sample, &contender.function, self.effort.wasm_starts)?;
-        contender.run.cold.push(starts);
-        Ok(contender)
+        Ok(self.contender(sample, function, new, Some(sample.wasm.len() as u64)))
     }
 
-    fn container(&self, sample: &Sample, skipped: &mut Vec<Skipped>) -> Result<Contender> {
+    fn container(&self, sample: &Sample) -> Result<Contender> {
         let bytes = self.subject.docker.as_ref().map(|docker| docker.image_bytes(&sample.image));
         anyhow::ensure!(
             bytes != Some(None),
@@ -94,17 +99,52 @@ impl Bench<'_> {
             sample.image
         );
         let (function, new) = cold::new_container(self.subject, sample)?;
-        let mut contender = self.contender(sample, function, new, bytes.flatten());
-        let function = &contender.function;
-        progress(format_args!("{}, container frozen", sample.name));
-        let frozen = cold::frozen(self.subject, sample, function, self.effort.thaws);
-        let frozen = tolerate(frozen, format!("{}, frozen container", sample.name), skipped)?;
-        progress(format_args!("{}, container from 0", sample.name));
-        let starts = cold::from_zero(self.subject, sample, function, self.effort.container_starts);
-        let starts = tolerate(starts, format!("{}, container from 0", sample.name), skipped)?;
-        contender.run.cold.extend(starts);
-        contender.run.cold.extend(frozen);
-        Ok(contender)
+        Ok(self.contender(sample, function, new, bytes.flatten()))
+    }
+
+    /// Starts from 0 replicas in rounds: in each one of the container and some of the module, and whoever goes
+    /// first in one goes last in the next. A round that began is finished.
+    fn starts_from_zero(
+        &self,
+        sample: &Sample,
+        contenders: &mut [Contender],
+        skipped: &mut Vec<Skipped>,
+    ) -> Result<()> {
+        let rounds = self.effort.rounds_from_zero(self.leading);
+        let each = |runtime| match runtime {
+            Runtime::Wasm => self.effort.wasm_starts.div_ceil(rounds),
+            Runtime::Container => 1,
+        };
+        let begin = |contender| {
+            let Contender { function, .. }: &Contender = contender;
+            Ok(Some(FromZero::of(self.subject, sample, function)?))
+        };
+        let mut sides: Vec<_> = contenders.iter().map(begin).collect::<Result<_>>()?;
+        let began = Instant::now();
+        for round in 0..rounds {
+            if began.elapsed() > FROM_ZERO_PATIENCE {
+                break;
+            }
+            progress(format_args!("{}, from 0: round {} of {rounds}", sample.name, round + 1));
+            for at in 0..sides.len() {
+                let at = (at + round) % sides.len();
+                let Some(side) = &mut sides[at] else { continue };
+                let runtime = contenders[at].function.runtime;
+                let started = (0..each(runtime)).try_for_each(|_| side.start());
+                let what = format!("{}, {runtime:?} from 0", sample.name);
+                if runtime == Runtime::Wasm {
+                    started.context(what)?;
+                } else if tolerate(started, what, skipped)?.is_none() {
+                    sides[at] = None;
+                }
+            }
+        }
+        let starts: Vec<_> =
+            sides.into_iter().map(|side| side.map(FromZero::finish).transpose()).collect::<Result<_>>()?;
+        for (contender, starts) in contenders.iter_mut().zip(starts) {
+            contender.run.cold.extend(starts);
+        }
+        Ok(())
     }
 
     fn contender(

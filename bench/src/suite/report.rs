@@ -16,7 +16,7 @@ use page::{Page, Section};
 
 mod about;
 mod budgets;
-mod cold;
+pub(crate) mod cold;
 mod headlines;
 mod memory;
 pub(crate) mod names;

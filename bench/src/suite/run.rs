@@ -75,8 +75,9 @@ pub(super) fn run(
         skipped: Vec::new(),
     };
     let restarted = own.then_some(program);
-    let bench = Bench { subject: &subject, effort, restarted, containers, meter: &meter };
-    for sample in &samples {
+    for (at, sample) in samples.iter().enumerate() {
+        let leading = at == 0;
+        let bench = Bench { subject: &subject, effort, restarted, containers, meter: &meter, leading };
         results.programs.push(bench.measure(sample, &mut skipped)?);
     }
     results.comparisons = targets::measure(&subject, &suite.targets, effort, &mut skipped)?;

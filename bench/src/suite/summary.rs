@@ -4,15 +4,21 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::effort::Effort;
+use super::report::cold::from_zero_ratios;
 use super::results::{
-    Budget, ColdKind, FigureUnit, MemoryState, Part, Program, ProgramRun, Results, Rounds, Runtime,
-    Throughput,
+    Budget, ColdKind, FigureUnit, LoadPoint, MemoryState, Part, Program, ProgramRun, Results, Rounds,
+    Runtime, Throughput,
 };
 use crate::all::{self, Limit};
 use crate::idle::{kibibytes, mebibytes};
 use crate::machine::Machine;
 use crate::stats::{Spread, ratio, time, whole};
 use crate::table::Table;
+
+/// How far from half of the best a schedule may be, as shares of it, to be called that.
+const HALF_WITHIN: f64 = 0.02;
+/// The share of a schedule's rate that was answered when it was kept.
+const KEPT: f64 = 0.98;
 
 /// Budgets of the design.
 mod limit {
@@ -44,7 +50,8 @@ pub(super) fn method(effort: &Effort, own: bool) -> Vec<String> {
         effort.turn,
         super::warm::OPEN_CONNECTIONS
     );
-    let cold = "Cold starts: one request on a connection that is there already, to its last byte; their parts by \
+    let cold = "Cold starts: one request on a connection that is there already, to its last byte, those from 0 replicas \
+                of both runtimes in turns; their parts by \
                 the gateway's metrics (load, instantiate, connect, thaw) and by the daemon's timestamps (create, \
                 schedule, start). Upload is the same module sent again; compile is what the first time took longer.";
     let memory = "Memory: resident memory of the gateway's process as the kernel counts it, of containers that of \
@@ -82,52 +89,75 @@ fn slug(cpu: &str) -> String {
 
 /// What was measured against what it should be.
 pub(super) fn budgets(results: &Results) -> Vec<Budget> {
-    let mut budgets = Vec::new();
-    let mut judge = |limit: Limit, what: String, rounds: Option<Rounds>| {
-        budgets.extend(rounds.map(|rounds| limit.judge(what, rounds)));
-    };
+    let judge =
+        |limit: Limit, what: String, rounds: Option<Rounds>| rounds.map(|rounds| limit.judge(what, rounds));
     let ratio_of = |value| Limit::at_most(value, FigureUnit::Ratio, ratio);
+    let mut budgets = Vec::new();
     if let Some(program) = results.programs.first() {
         let name = &program.name;
         let starts = Limit::at_least(limit::COLD_RATIO, FigureUnit::Ratio, whole);
-        judge(starts, format!("start from 0, {name}, container to wasm"), cold_ratio(program));
-        judge(
-            ratio_of(limit::TAIL_RATIO),
-            format!("{name} as wasm, p99 to p50 at half its best"),
-            tail(program),
-        );
+        budgets.extend(judge(
+            starts,
+            format!("start from 0, {name}, container to wasm"),
+            from_zero_ratios(program),
+        ));
+        budgets.extend(tail(program));
     }
     if let Some(memory) = &results.memory {
         let density = Limit::at_least(limit::DENSITY_RATIO, FigureUnit::Ratio, ratio);
-        judge(density, "idle functions in 512 MiB, wasm to containers".to_owned(), one(memory.density_ratio));
+        let what = "idle functions in 512 MiB, wasm to containers".to_owned();
+        budgets.extend(judge(density, what, Rounds::of(memory.density_ratio)));
     }
     if let Some(deploy) = &results.deploy {
         let rounds = |times: &[u64]| Rounds::of(times.iter().map(|time| *time as f64));
         let within = |nanos| Limit::at_most(nanos, FigureUnit::Nanos, time);
-        judge(within(limit::DEPLOY_NS), "deploy of 1 MiB".to_owned(), rounds(&deploy.first_ns));
-        judge(within(limit::AGAIN_NS), "deploy of the same bytes again".to_owned(), rounds(&deploy.again_ns));
         let neighbour = "p99 of a running function during a deployment, to before".to_owned();
-        judge(ratio_of(limit::NEIGHBOUR_RATIO), neighbour, deploy.p99_ratio.clone());
+        let judged = [
+            judge(within(limit::DEPLOY_NS), "deploy of 1 MiB".to_owned(), rounds(&deploy.first_ns)),
+            judge(
+                within(limit::AGAIN_NS),
+                "deploy of the same bytes again".to_owned(),
+                rounds(&deploy.again_ns),
+            ),
+            judge(ratio_of(limit::NEIGHBOUR_RATIO), neighbour, deploy.p99_ratio.clone()),
+        ];
+        budgets.extend(judged.into_iter().flatten());
     }
     budgets
 }
 
-fn one(value: Option<f64>) -> Option<Rounds> {
-    Rounds::of(value)
-}
-
-/// The container's median start from 0 to the module's.
-fn cold_ratio(program: &Program) -> Option<Rounds> {
-    let start = |runtime| median(cold(program, runtime, ColdKind::FromZero)?);
-    one(Some(start(Runtime::Container)? / start(Runtime::Wasm)?))
-}
-
-fn tail(program: &Program) -> Option<Rounds> {
+/// p99 to p50 of the program as wasm, at the schedule that was half of its best. `None` without a schedule.
+fn tail(program: &Program) -> Option<Budget> {
     let run = of(program, Runtime::Wasm)?;
     let best = run.throughput.iter().map(|at| at.requests_per_second.median).fold(0.0, f64::max);
-    let apart = |rate: f64| (rate / best - 0.5).abs();
-    let half = run.load_curve.iter().min_by(|a, b| apart(a.rate).total_cmp(&apart(b.rate)))?;
-    Rounds::of(half.p99_ns.values.iter().zip(&half.p50_ns.values).map(|(p99, p50)| p99 / p50))
+    let apart = |point: &&LoadPoint| (point.rate / best - 0.5).abs();
+    let point = run.load_curve.iter().min_by(|a, b| apart(a).total_cmp(&apart(b)))?;
+    let limit = Limit::at_most(limit::TAIL_RATIO, FigureUnit::Ratio, ratio);
+    let what = format!("{} as wasm, p99 to p50 at half its best", program.name);
+    if apart(&point) > HALF_WITHIN {
+        let why = format!("the nearest schedule was {:.0} % of its best", 100.0 * point.rate / best);
+        return Some(limit.not_measured(what, &why));
+    }
+    let ratios = point.p99_ns.values.iter().zip(&point.p50_ns.values).map(|(p99, p50)| p99 / p50);
+    Some(noted(limit.judge(what, Rounds::of(ratios)?), &schedule(point)))
+}
+
+/// The schedule of a point, and what came of it where that is less.
+fn schedule(point: &LoadPoint) -> String {
+    let due = format!("{} due a second", whole(point.rate));
+    match point.achieved < KEPT * point.rate || point.unsent > 0 {
+        true => format!("{due}, {} answered", whole(point.achieved)),
+        false => due,
+    }
+}
+
+/// A budget that says more about what was measured.
+fn noted(mut budget: Budget, note: &str) -> Budget {
+    budget.measured = match budget.measured.strip_suffix(')') {
+        Some(spread) => format!("{spread}, {note})"),
+        None => format!("{} ({note})", budget.measured),
+    };
+    budget
 }
 
 fn of(program: &Program, runtime: Runtime) -> Option<&ProgramRun> {
@@ -171,7 +201,7 @@ pub(super) fn print(machine: &Machine, results: &Results, dir: &Path) -> io::Res
     writeln!(out, "{:.0} s; results are in {}", results.duration_seconds, dir.display())
 }
 
-fn text(value: Option<f64>, write: impl Fn(f64) -> String) -> String {
+fn text<T>(value: Option<T>, write: impl Fn(T) -> String) -> String {
     value.map_or_else(|| "-".to_owned(), write)
 }
 
@@ -199,7 +229,7 @@ fn starts(results: &Results) -> Table {
             told(Runtime::Container, ColdKind::New),
             told(Runtime::Container, ColdKind::FromZero),
             told(Runtime::Container, ColdKind::Frozen),
-            text(cold_ratio(program).map(|ratio| ratio.median), whole),
+            text(from_zero_ratios(program), |ratios| spread(&ratios).text(whole)),
         ]);
     }
     table
@@ -335,6 +365,7 @@ fn spread(rounds: &Rounds) -> Spread {
 
 #[cfg(test)]
 mod tests {
+    use super::super::results::Verdict;
     use super::*;
 
     #[test]
@@ -347,5 +378,28 @@ mod tests {
         ] {
             assert_eq!(slug(cpu), name);
         }
+    }
+
+    #[test]
+    fn a_tail_is_judged_at_half_of_the_best_or_not_at_all() {
+        let mut program = super::super::report::sample::sample().programs.remove(0);
+        let run = program.runtimes.iter_mut().find(|run| run.runtime == Runtime::Wasm).unwrap();
+        run.throughput.truncate(1);
+        run.throughput[0].requests_per_second = Rounds::of([60_000.0]).unwrap();
+        run.load_curve.truncate(1);
+        let mut tail_at = |rate, achieved| {
+            let run = program.runtimes.iter_mut().find(|run| run.runtime == Runtime::Wasm).unwrap();
+            let rounds = |nanos: f64| Rounds::of([nanos]).unwrap();
+            let point = &mut run.load_curve[0];
+            (point.rate, point.achieved, point.unsent) = (rate, achieved, 0);
+            (point.p50_ns, point.p99_ns) = (rounds(100.0), rounds(300.0));
+            let tail = tail(&program).unwrap();
+            (tail.verdict, tail.measured)
+        };
+        assert_eq!(tail_at(30_000.0, 29_900.0), (Verdict::Met, "3.00 (30000 due a second)".to_owned()));
+        let late = "3.00 (30000 due a second, 25000 answered)".to_owned();
+        assert_eq!(tail_at(30_000.0, 25_000.0), (Verdict::Met, late));
+        let third = "the nearest schedule was 33 % of its best".to_owned();
+        assert_eq!(tail_at(20_000.0, 20_000.0), (Verdict::NotMeasured, third));
     }
 }

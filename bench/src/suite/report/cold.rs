@@ -3,7 +3,7 @@
 use super::names::{self, cold_tint, leading};
 use super::page::{Block, Cell, Figure, Grid, Section};
 use crate::plot::{Axis, Part, Scale, Stack, Stacks, Strip, StripGroup, Strips, Unit, quantile};
-use crate::suite::results::{ColdKind, ColdStart, ColdStarts, Program, ProgramRun, Results, Runtime};
+use crate::suite::results::{ColdKind, ColdStart, ColdStarts, Program, ProgramRun, Results, Rounds, Runtime};
 
 /// What a cold start in the middle is made of is told by this part of all starts, by their total.
 const MIDDLE: usize = 5;
@@ -49,6 +49,19 @@ pub(super) fn totals(cold: &ColdStarts) -> Vec<f64> {
     let mut totals: Vec<f64> = cold.samples.iter().map(|sample| sample.total_ns as f64).collect();
     totals.sort_by(f64::total_cmp);
     totals
+}
+
+/// A container's start from 0 to the module's, round by round: both were measured in turns, some starts of the
+/// module for each of the container. `None` where one of them has none.
+pub(crate) fn from_zero_ratios(program: &Program) -> Option<Rounds> {
+    let starts = |runtime| Some(&of(names::run(program, runtime)?, ColdKind::FromZero)?.samples);
+    let (wasm, container) = (starts(Runtime::Wasm)?, starts(Runtime::Container)?);
+    let each = (wasm.len() / container.len()).max(1);
+    let median = |starts: &[ColdStart]| Rounds::of(starts.iter().map(|start| start.total_ns as f64));
+    let ratio = |(container, wasm): (&ColdStart, &[ColdStart])| {
+        Some(container.total_ns as f64 / median(wasm)?.median)
+    };
+    Rounds::of(container.iter().zip(wasm.chunks(each)).filter_map(ratio))
 }
 
 /// The cold starts of one kind; `None` where there are none.
@@ -203,5 +216,20 @@ mod tests {
         let total: f64 = parts.iter().map(|part| part.value).sum();
         assert!((total - 100.0).abs() < 1e-9, "{total}");
         assert!(middle(&ColdStarts { samples: vec![], ..cold }).is_empty());
+    }
+
+    #[test]
+    fn a_start_is_held_against_those_of_its_own_round() {
+        let mut program = super::super::sample::sample().programs.remove(0);
+        let start = |total_ns| ColdStart { total_ns, parts: vec![] };
+        let totals = [(Runtime::Wasm, vec![1, 2, 3, 10, 20, 30]), (Runtime::Container, vec![200, 4_000])];
+        for (runtime, totals) in totals {
+            let run = program.runtimes.iter_mut().find(|run| run.runtime == runtime).unwrap();
+            let samples = totals.into_iter().map(start).collect();
+            run.cold = vec![ColdStarts { kind: ColdKind::FromZero, samples, next_ns: vec![] }];
+        }
+        assert_eq!(from_zero_ratios(&program).unwrap().values, [100.0, 200.0]);
+        program.runtimes.retain(|run| run.runtime == Runtime::Wasm);
+        assert_eq!(from_zero_ratios(&program), None);
     }
 }

@@ -1,6 +1,6 @@
 //! What the run says in a few figures.
 
-use super::cold::{of, totals};
+use super::cold::{from_zero_ratios, of, totals};
 use super::names::{leading, run};
 use super::page::Headline;
 use crate::plot::{Unit, quantile};
@@ -35,7 +35,7 @@ pub(super) fn lead(results: &Results) -> String {
             program.name,
             Unit::Nanos.text(wasm),
             Unit::Nanos.text(container),
-            times(container / wasm),
+            from_zero_ratios(program).map_or_else(String::new, |ratios| times(ratios.median)),
         ),
         (Some(wasm), None) => format!(
             "From 0 replicas, {} answers its first request in {} as a WebAssembly module in the gateway's process.",
@@ -65,11 +65,11 @@ fn cold(program: &Program) -> Option<Headline> {
     let container = median(Runtime::Container, ColdKind::FromZero).map(|container| {
         let frozen = median(Runtime::Container, ColdKind::Frozen);
         let frozen = frozen.map_or(String::new(), |frozen| format!(", frozen {}", Unit::Nanos.text(frozen)));
-        format!(
-            "median; container {}{frozen}: {} the time",
-            Unit::Nanos.text(container),
-            times(container / wasm)
-        )
+        let ratio = from_zero_ratios(program).map_or_else(String::new, |ratios| {
+            let [min, max] = [ratios.min, ratios.max].map(|ratio| Unit::Count.text(ratio.round()));
+            format!(": {} the time ({min} to {max})", times(ratios.median))
+        });
+        format!("median; container {}{frozen}{ratio}", Unit::Nanos.text(container))
     });
     Some(Headline {
         what: format!("Cold start of {}", program.name),
