@@ -19,7 +19,7 @@ export BRAMBLE_GIT_SUBJECT := $(shell git log -1 --format=%s 2>/dev/null | tr -d
 TEST_IMAGES := [ -z "$${BRAMBLE_TEST_DOCKER:-}" ] || DOCKER_HOST=$$BRAMBLE_TEST_DOCKER scripts/images.sh
 # Those that the bench deploys, and the Docker it deploys them in. Without one it measures wasm alone.
 BENCH_IMAGES := [ -z "$${BRAMBLE_TEST_DOCKER:-}" ] || { export DOCKER_HOST=$$BRAMBLE_TEST_DOCKER; \
-	scripts/images.sh $(filter-out base64 c-wordcount decodebase64 nodeinfo,$(notdir $(patsubst %/Dockerfile,%,$(wildcard examples/images/*/Dockerfile)))); }
+	scripts/images.sh $(filter-out base64 c-wordcount decodebase64 fwatchdog nodeinfo,$(notdir $(patsubst %/Dockerfile,%,$(wildcard examples/images/*/Dockerfile)))); }
 # Flags of `bramble-bench suite`, such as `--quick`.
 BENCH_FLAGS ?=
 # A fresh machine gets cargo in its home, which this shell does not know yet.
@@ -51,7 +51,7 @@ test: ## install what is missing, check the style, run every test
 	@echo "==> testing the documentation's examples"
 	cargo test --quiet --release --locked --workspace --doc
 	@echo "==> testing"
-	export BRAMBLE_TEST_LANGUAGES="$$(scripts/languages.sh)"; \
+	BRAMBLE_TEST_LANGUAGES=$$(scripts/languages.sh); export BRAMBLE_TEST_LANGUAGES; \
 	scripts/docker.sh run bash -euc '$(TEST_IMAGES); exec cargo nextest run --release --locked --workspace --no-fail-fast'
 
 lint: ## formatting, clippy and rustdoc without a warning

@@ -4,6 +4,7 @@
 #
 #   echoit wordcount base64 decodebase64 nodeinfo json-sum markdown pbkdf2 state c-wordcount qjs
 #              the container twins of the examples, from examples/images/NAME/Dockerfile
+#   fwatchdog  the watchdog alone, which Dockerfiles copy it from (`bramble new --lang dockerfile`)
 #   conform    what the tests put in containers
 #   bramble    the gateway and the agent, from deploy/Dockerfile
 #   cc         a C compiler and libc from this machine, for the first stage of c-wordcount and qjs
@@ -29,14 +30,14 @@ have() { command -v "$1" >/dev/null 2>&1; }
 main() {
     local name names=("$@")
     # shellcheck disable=SC2206 # a list of words
-    [ $# -gt 0 ] || names=($twins conform bramble)
+    [ $# -gt 0 ] || names=($twins fwatchdog conform bramble)
     have docker || fail "there is no docker command; scripts/docker.sh start installs one"
     docker version >/dev/null 2>&1 ||
         fail "no Docker answers at ${DOCKER_HOST:-its default socket}. Set DOCKER_HOST, or have a private one:" \
             'scripts/docker.sh start && eval "$(scripts/docker.sh env)" && export DOCKER_HOST=$BRAMBLE_TEST_DOCKER'
     for name in "${names[@]}"; do
         [ "$name" = bramble ] || [ "$name" = cc ] || [ -f "$root/examples/images/$name/Dockerfile" ] ||
-            fail "there is no image $name; there are: $twins conform bramble cc"
+            fail "there is no image $name; there are: $twins fwatchdog conform bramble cc"
     done
     for name in "${names[@]}"; do
         case $name in

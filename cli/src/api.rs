@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::client::{ANSWER_LIMIT, Answer, Client, RequestBody};
 use crate::error::{CliError, Exit};
+use crate::logins::{NEW_TOKEN, Shown};
 use bramble_provider::url::query;
 pub(crate) use secrets::SecretWrite;
 use wire::other_namespace;
@@ -161,12 +162,21 @@ impl Api {
         };
         let answer = match update.filter(|answer| answer.status != StatusCode::NOT_FOUND) {
             Some(answer) => answer,
-            None => self.send_json(Method::POST, path, deployment, DEPLOY_LIMIT).await?,
+            None => {
+                let created = self.send_json(Method::POST, path, deployment, DEPLOY_LIMIT).await?;
+                match (created.status, existing) {
+                    (StatusCode::CONFLICT, Existing::Refuse) => {
+                        let error = CliError::failed(format!("{what} is deployed already"));
+                        return Err(error.hint("leave --update=false out to update it").into());
+                    }
+                    // Somebody else deployed it since we looked.
+                    (StatusCode::CONFLICT, Existing::Update | Existing::Replace) => {
+                        self.send_json(Method::PUT, path, deployment, DEPLOY_LIMIT).await?
+                    }
+                    _ => created,
+                }
+            }
         };
-        if answer.status == StatusCode::CONFLICT && existing == Existing::Refuse {
-            let error = CliError::failed(format!("{what} is deployed already"));
-            return Err(error.hint("leave --update=false out to update it").into());
-        }
         succeed(answer, &what).map(drop)
     }
 
@@ -276,14 +286,13 @@ pub(crate) fn succeed(answer: Answer, what: &str) -> Result<Bytes> {
     if answer.status.is_success() {
         return Ok(answer.body);
     }
-    Err(failure(answer.status, &answer.body, what).into())
+    Err(failure(answer.status, &answer.body, answer.shown.as_ref(), what).into())
 }
 
-/// The failure that an answer is.
-pub(crate) fn failure(status: StatusCode, body: &[u8], what: &str) -> CliError {
+/// The failure that an answer is, to whom showed this.
+pub(crate) fn failure(status: StatusCode, body: &[u8], shown: Option<&Shown>, what: &str) -> CliError {
     if status == StatusCode::UNAUTHORIZED {
-        let error = CliError::failed(format!("{what}: the gateway asks for a user and a password"));
-        return error.hint("log in with `bramble login --password-stdin`");
+        return unauthorized(shown, what);
     }
     let exit = if status == StatusCode::NOT_FOUND { Exit::NotFound } else { Exit::Failed };
     match message(body) {
@@ -291,6 +300,17 @@ pub(crate) fn failure(status: StatusCode, body: &[u8], what: &str) -> CliError {
         None if exit == Exit::NotFound => CliError::new(exit, format!("{what} was not found")),
         None => CliError::new(exit, format!("{what}: the gateway answered {status}")),
     }
+}
+
+fn unauthorized(shown: Option<&Shown>, what: &str) -> CliError {
+    let (said, hint) = match shown {
+        Some(shown) if shown.is_token() => ("does not take the token, which may have expired", NEW_TOKEN),
+        Some(_) => {
+            ("does not take the user and the password", "log in anew with `bramble login --password-stdin`")
+        }
+        None => ("asks for a user and a password", "log in with `bramble login --password-stdin`"),
+    };
+    CliError::failed(format!("{what}: the gateway {said}")).hint(hint)
 }
 
 /// The message of an error of ours, or of the plain text that the original answers with.
@@ -340,7 +360,7 @@ mod tests {
     #[test]
     fn a_failure_says_what_the_gateway_said() {
         let said = |status, body: &str| {
-            let error = failure(status, body.as_bytes(), "function x");
+            let error = failure(status, body.as_bytes(), None, "function x");
             (error.exit(), error.to_string())
         };
         let ours = r#"{"error":{"code":"unknown_function","message":"function x is not deployed"}}"#;
@@ -349,5 +369,19 @@ mod tests {
         assert_eq!((exit, message.as_str()), (Exit::NotFound, "function x was not found"));
         assert_eq!(said(StatusCode::BAD_REQUEST, "no name\n"), (Exit::Failed, "no name".into()));
         assert!(said(StatusCode::BAD_GATEWAY, "<html>").1.contains("502"));
+    }
+
+    #[test]
+    fn who_is_refused_is_told_what_to_bring() {
+        for (shown, said, hint) in [
+            (None, "asks for a user and a password", "--password-stdin"),
+            (Some("Basic eDp5"), "does not take the user", "--password-stdin"),
+            (Some("Bearer abc"), "does not take the token", "bramble auth"),
+        ] {
+            let shown = shown.map(|header| Shown::from(http::HeaderValue::from_static(header)));
+            let error = failure(StatusCode::UNAUTHORIZED, b"", shown.as_ref(), "the functions");
+            assert!(error.to_string().contains(said), "{error}");
+            assert!(error.hint_text().unwrap().contains(hint), "{error:?}");
+        }
     }
 }

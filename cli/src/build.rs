@@ -87,9 +87,7 @@ impl Job {
                 Ok(output.display().to_string())
             }
             Makes::Image(image) => {
-                let mut docker = Command::new("docker");
-                docker.args(&self.docker).arg(&self.folder);
-                self.command(docker, "docker", say)?;
+                self.image(say)?;
                 Ok(image.clone())
             }
         }
@@ -144,6 +142,18 @@ impl Job {
             std::fs::rename(&made, output)
         };
         write().with_context(|| format!("writing {}", output.display()))
+    }
+
+    fn image(&self, say: &mut dyn FnMut(&str)) -> Result<()> {
+        let mut docker = Command::new("docker");
+        docker.args(&self.docker).arg(&self.folder);
+        let Err(error) = self.command(docker, "docker", say) else { return Ok(()) };
+        let dockerfile = std::fs::read_to_string(self.folder.join("Dockerfile")).unwrap_or_default();
+        // Looked for only now: a registry of somebody's may have them.
+        match images_of_ours(&dockerfile, &self.docker).into_iter().find(|image| is_not_here(image)) {
+            Some(image) => Err(error.downcast::<CliError>()?.hint(hint_for(&image)).into()),
+            None => Err(error),
+        }
     }
 
     fn command(&self, mut command: Command, program: &str, say: &mut dyn FnMut(&str)) -> Result<()> {
@@ -225,4 +235,63 @@ fn docker_words(
         words.extend(["--secret".to_owned(), format!("id={id},src={}", stack.path(path).display())]);
     }
     Ok(words)
+}
+
+/// How the images of Bramble's own begin, which are made on each machine.
+const OURS: &str = "bramble/";
+
+/// The images of ours that a Dockerfile builds upon, by what it says and by the build's arguments.
+fn images_of_ours(dockerfile: &str, docker: &[String]) -> Vec<String> {
+    let given: Vec<_> = docker.iter().filter_map(|word| word.split_once('=')).collect();
+    let is_given = |line: &str| {
+        let name = line.strip_prefix("ARG ").and_then(|argument| argument.split('=').next());
+        name.is_some_and(|name| given.iter().any(|(known, _)| *known == name.trim()))
+    };
+    let lines = dockerfile.lines().map(str::trim).filter(|line| !line.starts_with('#') && !is_given(line));
+    let words = lines.flat_map(|line| line.split(|letter: char| letter.is_whitespace() || letter == '='));
+    let words = words.chain(given.iter().map(|(_, value)| *value));
+    words
+        .map(|word| word.trim_matches('"'))
+        .filter(|word| word.starts_with(OURS))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Whether Docker says that it has no such image.
+fn is_not_here(image: &str) -> bool {
+    let asked = Command::new("docker").args(["image", "inspect", image]).stdin(Stdio::null()).output();
+    asked.is_ok_and(|said| String::from_utf8_lossy(&said.stderr).contains("No such image"))
+}
+
+fn hint_for(image: &str) -> String {
+    let name = image.trim_start_matches(OURS).split([':', '@']).next().unwrap_or_default();
+    format!(
+        "there is no image {image} here, and Bramble's own are in no registry: type `make images` in its sources, or \
+         `scripts/images.sh {name}` for this one; or build upon another image, named in the Dockerfile or by --build-arg"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_images_of_ours() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let template = include_str!("../templates/dockerfile/function/Dockerfile");
+        for (dockerfile, docker, images) in [
+            (template, "build --tag bramble/mine:1", &["bramble/fwatchdog:latest"][..]),
+            (template, "build --build-arg WATCHDOG=other/dog:1", &[]),
+            (template, "build --build-arg WATCHDOG=bramble/echoit", &["bramble/echoit"]),
+            (
+                "FROM bramble/cc AS build\nCOPY --from=\"bramble/x:1\" /a /b",
+                "build",
+                &["bramble/cc", "bramble/x:1"],
+            ),
+            ("# FROM bramble/cc\nFROM scratch\nCOPY bramble /bramble/x\n", "build", &[]),
+        ] {
+            assert_eq!(images_of_ours(dockerfile, &words(docker)), images, "{dockerfile} {docker}");
+        }
+        assert!(hint_for("bramble/fwatchdog:latest").contains("scripts/images.sh fwatchdog`"));
+    }
 }

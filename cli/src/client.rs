@@ -16,6 +16,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -23,6 +24,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::error::{CliError, Exit};
+use crate::logins::Shown;
 pub(crate) use body::RequestBody;
 pub(crate) use tls::Trust;
 
@@ -44,7 +46,7 @@ pub(crate) struct Client {
     url: HttpUrl,
     server: Server,
     /// What is shown to the API; never to a function, which would learn it.
-    login: Option<HeaderValue>,
+    login: Option<Shown>,
     tls: Option<TlsConnector>,
 }
 
@@ -72,6 +74,8 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     /// Its body.
     pub(crate) body: Bytes,
+    /// What a gateway's API was shown.
+    pub(crate) shown: Option<Shown>,
 }
 
 impl Client {
@@ -93,8 +97,13 @@ impl Client {
     }
 
     /// The same, showing these credentials to the gateway's API.
-    pub(crate) fn logged_in(self, login: Option<HeaderValue>) -> Self {
+    pub(crate) fn logged_in(self, login: Option<Shown>) -> Self {
         Self { login, ..self }
+    }
+
+    /// What the gateway's API is shown.
+    pub(crate) fn shown(&self) -> Option<&Shown> {
+        self.login.as_ref()
     }
 
     /// The gateway.
@@ -111,7 +120,7 @@ impl Client {
             .header(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         match &self.login {
             Some(login) if path_and_query.starts_with("/system/") => {
-                request.header(header::AUTHORIZATION, login)
+                request.header(header::AUTHORIZATION, &login.header)
             }
             _ => request,
         }
@@ -124,12 +133,16 @@ impl Client {
     ///
     /// # Errors
     /// [`CliError`] of kind [`Exit::Unreachable`] when there is no connection or it breaks, of kind
-    /// [`Exit::Failed`] when time is up.
+    /// [`Exit::Failed`] when time is up, and before anything is sent when it would show an expired token.
     pub(crate) async fn send(
         &self,
         request: Request<RequestBody>,
         limit: Option<Duration>,
     ) -> Result<Response<Incoming>, CliError> {
+        let shown = request.headers().get(header::AUTHORIZATION);
+        if let Some(login) = self.login.as_ref().filter(|login| shown == Some(&login.header)) {
+            login.check(&self.url, Timestamp::now())?;
+        }
         let stream = self.connect().await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -159,7 +172,7 @@ impl Client {
             let status = response.status();
             let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
             let body = body.map_err(|error| self.broken(&*error))?.to_bytes();
-            Ok(Answer { status, body })
+            Ok(Answer { status, body, shown: self.login.clone() })
         };
         timeout(limit, answer).await.unwrap_or_else(|_| {
             Err(CliError::failed(format!("{} did not answer within {limit:?}", self.named())))

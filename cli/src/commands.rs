@@ -1,6 +1,7 @@
 //! The command line: one file for each verb.
 
 mod agent;
+mod auth;
 mod bench;
 mod build;
 mod compile_module;
@@ -115,6 +116,7 @@ enum Command {
     Namespace(namespace::Namespace),
     Login(login::Login),
     Logout(logout::Logout),
+    Auth(auth::Auth),
     Bench(Box<bench::Bench>),
     Version(version::Version),
     Completion(completion::Completion),
@@ -218,6 +220,7 @@ pub(crate) fn run(cli: Cli, context: &Context) -> Result<()> {
         Command::Namespace(command) => verbs()?.block_on(command.run(context)),
         Command::Login(command) => verbs()?.block_on(command.run(context)),
         Command::Logout(command) => command.run(context),
+        Command::Auth(command) => verbs()?.block_on(command.run(context)),
         Command::Bench(command) => command.run(context),
         Command::Version(command) => verbs()?.block_on(command.run(context)),
         Command::Completion(command) => command.run(context),

@@ -12,8 +12,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bramble_provider::HttpUrl;
 use http::HeaderValue;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_norway::{Mapping, from_str, to_string};
+use serde_norway::{Mapping, Value, from_str, to_string};
 
 use crate::error::CliError;
 
@@ -26,6 +27,9 @@ const MAX_BYTES: u64 = 1 << 20;
 /// What the file calls the two kinds of credentials.
 const BASIC: &str = "basic";
 const BEARER: &str = "oauth2";
+
+/// The option of an entry that says until when its token is good. `faas-cli` keeps options that it does not know.
+const EXPIRES: &str = "expires_at";
 
 /// The file with the logins; nothing is read yet.
 #[derive(Debug, Clone)]
@@ -64,6 +68,45 @@ impl std::fmt::Debug for Entry {
     }
 }
 
+/// What a gateway's API is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// What goes into `Authorization`.
+    pub(crate) header: HeaderValue,
+    /// When it is good no longer, if that is known.
+    pub(crate) expires: Option<Timestamp>,
+}
+
+impl From<HeaderValue> for Shown {
+    fn from(header: HeaderValue) -> Self {
+        Self { header, expires: None }
+    }
+}
+
+impl Shown {
+    /// Refuses what is good no longer.
+    ///
+    /// # Errors
+    /// [`CliError`] that says since when.
+    pub(crate) fn check(&self, url: &HttpUrl, now: Timestamp) -> Result<(), CliError> {
+        match self.expires.filter(|expires| *expires <= now) {
+            Some(expires) => {
+                Err(CliError::failed(format!("the token for {url} expired at {expires:.0}")).hint(NEW_TOKEN))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it is a bearer token.
+    pub(crate) fn is_token(&self) -> bool {
+        self.header.as_bytes().starts_with(b"Bearer ")
+    }
+}
+
+/// What somebody does whose token is refused.
+pub(crate) const NEW_TOKEN: &str =
+    "get a new one with `bramble auth`, or keep one that you have with `bramble login --token TOKEN`";
+
 impl Logins {
     /// The logins in this directory; none and no place for any without one.
     pub(crate) fn in_dir(directory: Option<PathBuf>) -> Self {
@@ -74,7 +117,7 @@ impl Logins {
     ///
     /// # Errors
     /// [`CliError`] when the file cannot be used.
-    pub(crate) fn of(&self, url: &HttpUrl) -> Result<Option<HeaderValue>, CliError> {
+    pub(crate) fn of(&self, url: &HttpUrl) -> Result<Option<Shown>, CliError> {
         let Some(path) = &self.path else { return Ok(None) };
         let (document, key) = (read(path)?, key(url));
         let Some(entry) = document.auths.into_iter().find(|entry| is(entry, &key)) else { return Ok(None) };
@@ -82,7 +125,7 @@ impl Logins {
         let header = HeaderValue::try_from(format!("{scheme} {}", entry.token));
         let mut header = header.map_err(|_| refused(path, &format!("the token for {key} is none")))?;
         header.set_sensitive(true);
-        Ok(Some(header))
+        Ok(Some(Shown { header, expires: expires(&entry.rest) }))
     }
 
     /// Keeps a user and a password for a gateway, in place of what was kept for it.
@@ -90,25 +133,35 @@ impl Logins {
     /// # Errors
     /// [`CliError`] when the file cannot be read or written.
     pub(crate) fn remember(&self, url: &HttpUrl, user: &str, password: &str) -> Result<&Path, CliError> {
-        self.keep(url, BASIC, STANDARD.encode(format!("{user}:{password}")))
+        self.keep(url, BASIC, STANDARD.encode(format!("{user}:{password}")), Mapping::new())
     }
 
-    /// Keeps a bearer token for a gateway, in place of what was kept for it.
+    /// Keeps a bearer token for a gateway, in place of what was kept for it, and until when it is good.
     ///
     /// # Errors
     /// As [`Self::remember`].
-    pub(crate) fn remember_token(&self, url: &HttpUrl, token: &str) -> Result<&Path, CliError> {
-        self.keep(url, BEARER, token.to_owned())
+    pub(crate) fn remember_token(
+        &self,
+        url: &HttpUrl,
+        token: &str,
+        expires: Option<Timestamp>,
+    ) -> Result<&Path, CliError> {
+        let option = |time: Timestamp| {
+            let pairs = [("name", EXPIRES.to_owned()), ("value", time.to_string())];
+            let option: Mapping = pairs.into_iter().map(|(key, text)| (key.into(), text.into())).collect();
+            ("options".into(), Value::Sequence(vec![option.into()]))
+        };
+        self.keep(url, BEARER, token.to_owned(), expires.map(option).into_iter().collect())
     }
 
-    fn keep(&self, url: &HttpUrl, auth: &str, token: String) -> Result<&Path, CliError> {
+    fn keep(&self, url: &HttpUrl, auth: &str, token: String, rest: Mapping) -> Result<&Path, CliError> {
         let Some(path) = &self.path else {
             let error = CliError::usage("there is no place for the login: HOME is not set");
             return Err(error.hint("name a directory with OPENFAAS_CONFIG"));
         };
         let (mut document, key) = (read(path)?, key(url));
         document.auths.retain(|entry| !is(entry, &key));
-        document.auths.push(Entry { gateway: key, auth: auth.to_owned(), token, rest: Mapping::new() });
+        document.auths.push(Entry { gateway: key, auth: auth.to_owned(), token, rest });
         write(path, &document)?;
         Ok(path)
     }
@@ -128,6 +181,13 @@ impl Logins {
         }
         Ok(forgot)
     }
+}
+
+/// What the options of an entry say of its token's end.
+fn expires(entry: &Mapping) -> Option<Timestamp> {
+    let options = entry.get("options")?.as_sequence()?;
+    let option = options.iter().find(|option| option.get("name").and_then(Value::as_str) == Some(EXPIRES))?;
+    option.get("value")?.as_str()?.parse().ok()
 }
 
 /// What goes into `Authorization` for a user and a password.
@@ -216,11 +276,27 @@ mod tests {
         assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
         let shown = logins.of(&url("http://pi")).unwrap().unwrap();
-        assert_eq!(shown, format!("Basic {}", STANDARD.encode("admin:pa:ss")));
+        assert_eq!(shown.header, format!("Basic {}", STANDARD.encode("admin:pa:ss")));
         assert!(logins.forget(&url("http://pi")).unwrap() && !logins.forget(&url("http://pi")).unwrap());
         assert!(logins.of(&url("https://pi")).unwrap().is_some());
-        logins.remember_token(&url("https://pi"), "abc").unwrap();
-        assert_eq!(logins.of(&url("https://pi")).unwrap().unwrap(), "Bearer abc");
+        logins.remember_token(&url("https://pi"), "abc", None).unwrap();
+        let shown = logins.of(&url("https://pi")).unwrap().unwrap();
+        assert_eq!((shown.header.to_str().unwrap(), shown.expires), ("Bearer abc", None));
+    }
+
+    #[test]
+    fn a_token_is_good_until_it_expires() {
+        let home = tempfile::tempdir().unwrap();
+        let (logins, pi) = (Logins::in_dir(Some(home.path().to_owned())), url("http://pi"));
+        let end: Timestamp = "2024-05-01T12:00:00Z".parse().unwrap();
+        logins.remember_token(&pi, "abc", Some(end)).unwrap();
+        logins.remember(&url("http://other"), "admin", "x").unwrap();
+        let shown = logins.of(&pi).unwrap().unwrap();
+        assert!(shown.is_token() && shown.expires == Some(end));
+        assert!(shown.check(&pi, "2024-05-01T11:59:59Z".parse().unwrap()).is_ok());
+        let error = shown.check(&pi, end).unwrap_err();
+        assert_eq!(error.to_string(), "the token for http://pi expired at 2024-05-01T12:00:00Z");
+        assert_eq!(error.hint_text(), Some(NEW_TOKEN));
     }
 
     #[test]
@@ -231,8 +307,8 @@ mod tests {
                     - gateway: https://far\n  auth: oauth2\n  token: abc\n  options: [{name: a, value: b}]\nmore: 1\n";
         fs::write(&path, text).unwrap();
         let logins = Logins::in_dir(Some(home.path().to_owned()));
-        assert_eq!(logins.of(&url("http://127.0.0.1:8080")).unwrap().unwrap(), "Basic YWRtaW46cHc=");
-        assert_eq!(logins.of(&url("https://far")).unwrap().unwrap(), "Bearer abc");
+        assert_eq!(logins.of(&url("http://127.0.0.1:8080")).unwrap().unwrap().header, "Basic YWRtaW46cHc=");
+        assert_eq!(logins.of(&url("https://far")).unwrap().unwrap().header, "Bearer abc");
         logins.forget(&url("http://127.0.0.1:8080")).unwrap();
         let left = fs::read_to_string(&path).unwrap();
         assert!(left.contains("name: a") && left.contains("more: 1") && !left.contains("8080"), "{left}");

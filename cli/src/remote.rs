@@ -141,7 +141,7 @@ fn leader(answer: &Answer) -> String {
         leader: String,
     }
     serde_json::from_slice::<Body>(&answer.body).map_or_else(
-        |_| failure(answer.status, &answer.body, "the lease").to_string(),
+        |_| failure(answer.status, &answer.body, answer.shown.as_ref(), "the lease").to_string(),
         |body| body.error.leader,
     )
 }
@@ -149,7 +149,8 @@ fn leader(answer: &Answer) -> String {
 /// The document of a successful answer.
 fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, ProviderError> {
     if !answer.status.is_success() {
-        return Err(unavailable(failure(answer.status, &answer.body, "the scaler's request").to_string()));
+        let failure = failure(answer.status, &answer.body, answer.shown.as_ref(), "the scaler's request");
+        return Err(unavailable(failure.to_string()));
     }
     serde_json::from_slice(&answer.body).map_err(|error| {
         unavailable(format!("its answer is not understood ({error}); is it a Bramble gateway?"))
@@ -171,7 +172,8 @@ mod tests {
 
     #[test]
     fn the_leader_is_named_and_not_what_is_said_of_it() {
-        let answer = |body: &'static str| Answer { status: StatusCode::CONFLICT, body: body.into() };
+        let answer =
+            |body: &'static str| Answer { status: StatusCode::CONFLICT, body: body.into(), shown: None };
         let ours = r#"{"error":{"code":"scaler_lease_held","message":"a scales; stop it","leader":"a"}}"#;
         assert_eq!(leader(&answer(ours)), "a");
         assert_eq!(leader(&answer(r#"{"error":{"code":"x","message":"stop it"}}"#)), "stop it");

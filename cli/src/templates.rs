@@ -88,16 +88,20 @@ impl Templates {
     /// # Errors
     /// When its description cannot be read.
     pub(crate) fn find(&self, name: &str) -> Result<Option<Template>> {
-        // A name is a folder's; anything else is somebody else's folder.
-        if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
+        if !is_name(name) {
             return Ok(None);
         }
-        let folder = self.folder.join(name);
-        if folder.is_dir() {
+        if let Some(folder) = self.folder(name) {
             return Template::in_folder(name, folder).map(Some);
         }
         let embedded = EMBEDDED.get_dir(name).map(|_| Template::embedded(name));
         Ok(embedded)
+    }
+
+    /// The folder of a template of this name that is not ours, if there is one.
+    pub(crate) fn folder(&self, name: &str) -> Option<PathBuf> {
+        let folder = self.folder.join(name);
+        Some(folder).filter(|folder| is_name(name) && folder.is_dir())
     }
 
     /// All of them, by name.
@@ -122,6 +126,11 @@ impl Templates {
         let alike = names.map(|known| (strsim::jaro_winkler(&name.to_lowercase(), &known), known));
         alike.filter(|(likeness, _)| *likeness > 0.7).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
     }
+}
+
+/// A template's name is a folder's; anything else is somebody else's folder.
+fn is_name(name: &str) -> bool {
+    !(name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.'))
 }
 
 impl Template {

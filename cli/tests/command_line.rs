@@ -35,18 +35,22 @@ fn answering(status: &'static str, body: &'static str) -> String {
     url
 }
 
-fn answer(mut stream: TcpStream, status: &str, body: &str) {
+/// Answers one request; its first line is returned.
+fn answer(mut stream: TcpStream, status: &str, body: &str) -> String {
     let mut request = BufReader::new(stream.try_clone().unwrap());
-    let mut length = 0;
-    let mut line = String::new();
+    let (mut length, mut first, mut line) = (0, String::new(), String::new());
     while request.read_line(&mut line).unwrap() > 2 {
         if let Some(value) = line.strip_prefix("content-length: ") {
             length = value.trim().parse().unwrap();
+        }
+        if first.is_empty() {
+            first.clone_from(&line);
         }
         line.clear();
     }
     request.read_exact(&mut vec![0; length]).unwrap();
     write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    first
 }
 
 #[test]
@@ -107,6 +111,21 @@ fn what_is_not_there_is_4() {
         command.env("OPENFAAS_URL", &url);
         check(command, 4, "error: no such one\n");
     }
+}
+
+#[test]
+fn what_somebody_else_created_meanwhile_is_updated() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answers = ["404 Not Found", "409 Conflict", "202 Accepted"];
+    let serving = std::thread::spawn(move || {
+        answers.map(|status| answer(listener.accept().unwrap().0, status, "")).map(|line| {
+            let (method, _) = line.split_once(' ').unwrap();
+            method.to_owned()
+        })
+    });
+    check(bramble(&["deploy", "a", "--image", "b", "-g", &url]), 0, "");
+    assert_eq!(serving.join().unwrap(), ["PUT", "POST", "PUT"]);
 }
 
 #[test]

@@ -83,6 +83,45 @@ fn the_verbs_do_what_they_say() {
 }
 
 #[test]
+fn version_tells_of_the_command_and_of_the_gateway() {
+    let mut gateway = Gateway::start();
+    let own = env!("CARGO_PKG_VERSION");
+    assert_eq!(check(gateway.cli(&["version", "--short"]), 0, ""), format!("{own}\n"));
+    let told = check(gateway.cli(&["version"]), 0, "");
+    let info = gateway.get("/system/info").expect(200).json();
+    let release = info["version"]["release"].as_str().unwrap();
+    let [client, of_gateway] = told.lines().collect::<Vec<_>>()[..] else { panic!("{told:?}") };
+    assert_eq!(client, format!("client:  {own}"));
+    assert!(of_gateway.starts_with(&format!("gateway: {release}")), "{told:?}");
+    assert!(of_gateway.ends_with(&format!(" at {}", gateway.url())), "{told:?}");
+    let told: Value = serde_json::from_str(&check(gateway.cli(&["version", "--json"]), 0, "")).unwrap();
+    assert_eq!(told, json!({"client": {"version": own}, "gateway": info}));
+    gateway.signal(Signal::TERM);
+    gateway.ended();
+    assert!(check(gateway.cli(&["version"]), 0, "").contains("gateway: none (cannot reach"));
+}
+
+#[test]
+fn what_is_queued_is_taken_back_by_its_id() {
+    let gateway = Gateway::start();
+    let limits = json!({"envVars": {"max_inflight": "1", "exec_timeout": "10m"}});
+    gateway.deploy_with("slow", &guest::sleeps(), limits);
+    let queue = || check(gateway.cli(&["invoke", "--async", "slow", "-d", "x"]), 0, "").trim().to_owned();
+    let state = |id: &str| {
+        let told = check(gateway.cli(&["queue", "status", id]), 0, "");
+        serde_json::from_str::<Value>(&told).unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    let first = queue();
+    wait::until("it runs", || state(&first) == "running");
+    let second = queue();
+    check(gateway.cli(&["queue", "cancel", &second]), 0, "taken out");
+    assert_eq!(state(&second), "cancelled");
+    check(gateway.cli(&["queue", "cancel", &second]), 1, &second);
+    check(gateway.cli(&["queue", "cancel", &first]), 0, "it ran, and is stopped");
+    wait::until("it is stopped", || state(&first) == "cancelled");
+}
+
+#[test]
 fn a_large_body_streams_through_invoke_both_ways() {
     let gateway = Gateway::start();
     gateway.deploy("cat", &guest::cat());

@@ -1,5 +1,6 @@
 //! Changing what runs, under load: nobody notices but by the new answer.
 
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use serde_json::json;
@@ -170,6 +171,26 @@ fn of_clients_that_create_one_name_at_the_same_time_one_does() {
     assert_eq!(created.len(), 1, "{created:?}");
     refused.into_iter().for_each(|(_, answer)| answer.refused(409, "already_deployed", "one"));
     gateway.invoke("one", "").says(200, &format!("version {}\n", created[0].0));
+}
+
+#[test]
+fn commands_that_deploy_one_new_name_at_the_same_time_all_succeed() {
+    let gateway = Gateway::start();
+    let images = ["one\n", "two\n"].map(|said| gateway.upload(&guest::says(said)));
+    // Not every pair meets between the look and the creation; some of so many do.
+    for round in 0..20 {
+        let name = format!("new-{round}");
+        let deploying = images.clone().map(|image| {
+            let mut deploy = gateway.cli(&["deploy", &name, "--image", &image]);
+            deploy.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        });
+        for deploy in deploying {
+            let output = deploy.wait_with_output().unwrap();
+            assert!(output.status.success(), "round {round}: {output:?}");
+        }
+        let said = gateway.invoke(&name, "").expect(200).text();
+        assert!(["one\n", "two\n"].contains(&said.as_str()), "{said:?}");
+    }
 }
 
 #[test]

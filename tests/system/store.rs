@@ -1,6 +1,7 @@
 //! The function store of the gateway, as `faas-cli store` and plain HTTP use it.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -66,26 +67,47 @@ fn a_function_is_listed_for_everybody_and_deployed_by_its_image() {
 }
 
 #[test]
+fn images_of_ours_are_those_that_are_built_here() {
+    let list = Gateway::start().get("/store/functions.json").expect(200).json();
+    let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/images");
+    let mut twins = Vec::new();
+    for entry in list["functions"].as_array().unwrap() {
+        for image in entry["images"].as_object().unwrap().values() {
+            let image = image.as_str().unwrap();
+            let Some(ours) = image.strip_prefix("bramble/") else { continue };
+            let name = ours.strip_suffix(":latest").unwrap();
+            assert!(images.join(name).join("Dockerfile").exists(), "`make images` makes no {image}");
+            twins.push(entry["name"].as_str().unwrap());
+        }
+    }
+    twins.dedup();
+    assert!(twins.contains(&"wordcount") && twins.len() > 5, "{twins:?}");
+}
+
+#[test]
 fn the_list_follows_the_folder() {
     let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("echo.wasm");
+    let file = directory.path().join("http-hello.wasm");
     let gateway = Start::new().flag("--store-dir", directory.path().to_str().unwrap()).start();
     let list = || gateway.get("/store/functions.json").expect(200).json();
     // What has a container image is there without the file too.
     let first = list();
     assert!(entry(&first, "figlet")["images"].get("wasm32-wasi").is_none(), "{first}");
-    assert!(first["functions"].as_array().unwrap().iter().all(|entry| entry["name"] != "echo"), "{first}");
+    assert!(
+        first["functions"].as_array().unwrap().iter().all(|entry| entry["name"] != "http-hello"),
+        "{first}"
+    );
     fs::write(&file, guest::says("old\n")).unwrap();
     let old = list();
     fs::write(&file, guest::says("newer\n")).unwrap();
     let new = list();
-    deploy(&gateway, entry(&old, "echo")).refused(400, "invalid_spec", "image");
-    deploy(&gateway, entry(&new, "echo")).expect(202);
-    gateway.invoke("echo", "").says(200, "newer\n");
+    deploy(&gateway, entry(&old, "http-hello")).refused(400, "invalid_spec", "image");
+    deploy(&gateway, entry(&new, "http-hello")).expect(202);
+    gateway.invoke("http-hello", "").says(200, "newer\n");
     fs::write(&file, "no module").unwrap();
     let broken = list();
-    gateway.remove("echo");
-    deploy(&gateway, entry(&broken, "echo")).refused(400, "invalid_module", "");
+    gateway.remove("http-hello");
+    deploy(&gateway, entry(&broken, "http-hello")).refused(400, "invalid_module", "");
 
     let refused = Start::new().flag("--store-dir", file.to_str().unwrap()).try_start().unwrap_err();
     assert!(refused.stderr.contains("store_dir"), "{refused:?}");

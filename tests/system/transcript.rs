@@ -1,5 +1,6 @@
 //! What a developer types, from a template to a running function: the real command, a real gateway.
 
+mod auth;
 mod containers;
 mod curl;
 pub(crate) mod exchange;

@@ -37,7 +37,7 @@ impl Bench {
     pub(crate) fn run(&self, context: &Context) -> Result<()> {
         let program = std::env::current_exe().context("cannot find this program")?;
         let login = self.suite.gateway().map(|url| self.credentials.of(url, context)).transpose()?;
-        let suite = self.suite.clone().logged_in(login.flatten());
+        let suite = self.suite.clone().logged_in(login.flatten().map(|shown| shown.header));
         suite.run(&program, &context.directory.join(Path::new(RESULTS_DIR)))
     }
 }

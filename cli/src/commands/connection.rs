@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 use bramble_provider::HttpUrl;
 use clap::Args;
-use http::HeaderValue;
 
 use super::Context;
 use crate::api::Api;
 use crate::client::{Client, Trust};
 use crate::config::DEFAULT_GATEWAY;
 use crate::error::CliError;
-use crate::logins::bearer;
+use crate::logins::{Shown, bearer};
 use crate::stack::Stack;
 
 /// Which gateway a verb speaks to.
@@ -41,9 +40,9 @@ pub(super) struct Credentials {
 
 impl Credentials {
     /// What the API of this gateway is shown, if anything.
-    pub(super) fn of(&self, url: &HttpUrl, context: &Context) -> Result<Option<HeaderValue>, CliError> {
+    pub(super) fn of(&self, url: &HttpUrl, context: &Context) -> Result<Option<Shown>, CliError> {
         match &self.token {
-            Some(token) => bearer(token).map(Some),
+            Some(token) => Ok(Some(bearer(token)?.into())),
             None => context.environment.logins().of(url),
         }
     }
@@ -70,13 +69,18 @@ impl Connection {
 
     /// A client that shows the token that was given, else what this user logged in with.
     pub(super) fn client(&self, context: &Context) -> Result<Client, CliError> {
-        let url = self.url(context)?;
+        let client = self.stranger(context)?;
+        let login = self.credentials.of(client.url(), context)?;
+        Ok(client.logged_in(login))
+    }
+
+    /// A client that shows nothing.
+    pub(super) fn stranger(&self, context: &Context) -> Result<Client, CliError> {
         let trust = match &self.tls_ca {
             _ if self.tls_no_verify => Trust::Anyone,
             Some(path) => Trust::Authorities(path.clone()),
             None => Trust::System,
         };
-        let login = self.credentials.of(&url, context)?;
-        Ok(Client::trusting(url, &trust)?.logged_in(login))
+        Client::trusting(self.url(context)?, &trust)
     }
 }

@@ -4,7 +4,6 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Verbs that are not here.
 const VERBS: &[(&str, &str)] = &[
-    ("auth", "`bramble login` keeps a user and a password, or with --token a token"),
     (
         "publish",
         "`bramble build -f FILE` and `bramble push -f FILE`; `platforms:` in the file names the platforms",
@@ -23,6 +22,8 @@ const VERBS: &[(&str, &str)] = &[
     ("unseal", "secrets are kept by the gateway; see `bramble secret --help`"),
     ("keygen", "secrets are kept by the gateway; see `bramble secret --help`"),
 ];
+
+const NO_BROWSER: &str = "no browser is opened: `bramble login --token TOKEN` keeps a token that one got; without one: --grant client_credentials";
 
 /// Flags that are not here; a verb of "" is any.
 const FLAGS: &[(&str, &str, &str)] = &[
@@ -54,6 +55,9 @@ const FLAGS: &[(&str, &str, &str)] = &[
     ("", "--remote-builder", "images are built by the Docker of this machine; wasm needs none"),
     ("", "--payload-secret", "images are built by the Docker of this machine; wasm needs none"),
     ("", "--ecr", "--username AWS, with the output of `aws ecr get-login-password` on stdin"),
+    ("auth", "--listen-port", NO_BROWSER),
+    ("auth", "--launch-browser", NO_BROWSER),
+    ("auth", "--redirect-host", NO_BROWSER),
     ("describe", "--verbose", "everything is printed always: leave it out"),
     ("describe", "-v", "everything is printed always: leave it out"),
     ("secret", "--verbose", "everything is printed always: leave it out"),
@@ -109,7 +113,8 @@ mod tests {
     #[test]
     fn whoever_comes_from_faas_cli_is_told_the_way() {
         for (line, part) in [
-            ("bramble auth", "login"),
+            ("bramble publish", "push"),
+            ("bramble auth --launch-browser=false", "login --token"),
             ("bramble secret seal", "secret --help"),
             ("bramble deploy --image x --name y --network func_functions", "functions_network"),
             ("bramble describe -v fn", "leave it out"),

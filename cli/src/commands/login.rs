@@ -5,12 +5,13 @@ use std::io::IsTerminal;
 use anyhow::Result;
 use clap::Args;
 use http::StatusCode;
+use jiff::Timestamp;
 
 use super::typed::read_text;
 use super::{Connection, Context};
 use crate::api::Api;
 use crate::error::CliError;
-use crate::logins::{basic, bearer};
+use crate::logins::{Shown, basic, bearer};
 
 /// Longest password.
 const MAX_PASSWORD_BYTES: u64 = 4_096;
@@ -39,46 +40,22 @@ pub(crate) struct Login {
     connection: Connection,
 }
 
-/// What is kept for the gateway.
-enum Kept<'a> {
-    Token(&'a str),
-    Password(String),
+/// What is kept for a gateway.
+pub(super) enum Kept {
+    /// A bearer token, and until when it is good, if that is known.
+    Token(String, Option<Timestamp>),
+    /// A user and a password.
+    Password(String, String),
 }
 
 impl Login {
     /// Asks the gateway, and keeps what it took.
     pub(crate) async fn run(&self, context: &Context) -> Result<()> {
         let kept = match &self.connection.credentials.token {
-            Some(token) => Kept::Token(token),
-            None => Kept::Password(self.password()?),
+            Some(token) => Kept::Token(token.clone(), None),
+            None => Kept::Password(self.username.clone(), self.password()?),
         };
-        let shown = match &kept {
-            Kept::Token(token) => bearer(token)?,
-            Kept::Password(password) => basic(&self.username, password)?,
-        };
-        let api = Api::new(self.connection.client(context)?.logged_in(Some(shown)));
-        let url = api.client().url().clone();
-        let answer = api.ask_for_functions().await?;
-        match answer.status {
-            status if status.is_success() => {}
-            StatusCode::UNAUTHORIZED => {
-                let what = if matches!(kept, Kept::Token(_)) { "token" } else { "user and password" };
-                return Err(CliError::failed(format!("{url} takes no such {what}")).into());
-            }
-            status => return Err(crate::api::failure(status, &answer.body, "the login").into()),
-        }
-        let nobody = Api::new(self.connection.client(context)?.logged_in(None));
-        if nobody.ask_for_functions().await?.status.is_success() {
-            context.output.warn(format!("{url} asks nobody for credentials, so these were not looked at"));
-        }
-        let logins = context.environment.logins();
-        let (path, who) = match kept {
-            Kept::Token(token) => (logins.remember_token(&url, token)?, "with a token".to_owned()),
-            Kept::Password(password) => {
-                (logins.remember(&url, &self.username, &password)?, format!("as {}", self.username))
-            }
-        };
-        context.output.line(format!("logged in to {url} {who}, kept in {}", path.display()))
+        kept.keep(&self.connection, context).await
     }
 
     fn password(&self) -> Result<String> {
@@ -97,5 +74,47 @@ impl Login {
         } else {
             Ok(password.into())
         }
+    }
+}
+
+impl Kept {
+    /// Asks the gateway whether it takes this, and keeps it.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(super) async fn keep(&self, connection: &Connection, context: &Context) -> Result<()> {
+        let shown = match self {
+            Self::Token(token, expires) => Shown { header: bearer(token)?, expires: *expires },
+            Self::Password(user, password) => basic(user, password)?.into(),
+        };
+        // Not what was kept before, which this is to replace.
+        let client = connection.stranger(context)?;
+        let url = client.url().clone();
+        let answer = Api::new(client.clone().logged_in(Some(shown))).ask_for_functions().await?;
+        match (answer.status, self) {
+            (status, _) if status.is_success() => {}
+            (StatusCode::UNAUTHORIZED, Self::Token(..)) => {
+                return Err(CliError::failed(format!("{url} takes no such token")).into());
+            }
+            (StatusCode::UNAUTHORIZED, Self::Password(..)) => {
+                return Err(CliError::failed(format!("{url} takes no such user and password")).into());
+            }
+            (status, _) => {
+                let shown = answer.shown.as_ref();
+                return Err(crate::api::failure(status, &answer.body, shown, "the login").into());
+            }
+        }
+        if Api::new(client).ask_for_functions().await?.status.is_success() {
+            context.output.warn(format!("{url} asks nobody for credentials, so these were not looked at"));
+        }
+        let logins = context.environment.logins();
+        let (path, who) = match self {
+            Self::Token(token, expires) => {
+                let until = expires.map(|expires| format!(" until {expires:.0}")).unwrap_or_default();
+                (logins.remember_token(&url, token, *expires)?, format!("with a token{until}"))
+            }
+            Self::Password(user, password) => (logins.remember(&url, user, password)?, format!("as {user}")),
+        };
+        context.output.line(format!("logged in to {url} {who}, kept in {}", path.display()))
     }
 }

@@ -102,7 +102,8 @@ impl Logs {
         if !head.status.is_success() {
             let body = Limited::new(body, MAX_FAILURE_BYTES).collect().await;
             let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-            return Err(failure(head.status, &body, &format!("the log of function {name}")).into());
+            let what = format!("the log of function {name}");
+            return Err(failure(head.status, &body, api.client().shown(), &what).into());
         }
         let mut pending = BytesMut::new();
         while let Some(frame) = body.frame().await {

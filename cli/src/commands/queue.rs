@@ -53,7 +53,7 @@ struct One {
     connection: Connection,
 }
 
-/// Take an invocation out that has not begun, or a dead letter away
+/// Take an invocation back, which is stopped if it runs, or a dead letter away
 #[derive(Debug, Args)]
 struct Cancel {
     /// The call id

@@ -154,7 +154,7 @@ fn api<'a>(
         }
         Made { user: &login.user, folder, is_kept: kept.is_ok() }
     });
-    Ok((Api::new(client.logged_in(Some(login.header()?))), made))
+    Ok((Api::new(client.logged_in(Some(login.header()?.into()))), made))
 }
 
 /// The flags with which the gateway's store offers the samples, unless another folder is named for that.

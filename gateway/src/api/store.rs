@@ -205,6 +205,6 @@ mod tests {
         let figlet = with_digest(entry("figlet"), &digests).unwrap();
         assert_eq!(figlet.image(WASM_PLATFORM), Some(digest.to_string().as_str()));
         assert_eq!(with_digest(entry("nodeinfo"), &digests).unwrap().platforms(), "arm64 armhf x86_64");
-        assert_eq!(with_digest(entry("echo"), &digests), None);
+        assert_eq!(with_digest(entry("http-hello"), &digests), None);
     }
 }

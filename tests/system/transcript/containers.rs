@@ -50,10 +50,7 @@ fn a_dockerfile_becomes_a_function_that_answers() {
     let prefix = format!("{}/me", registry.address());
     desk.types(&format!("new --lang dockerfile {name} --prefix {prefix}"), 0);
     let (file, image) = (format!("{name}.yml"), format!("{prefix}/{name}:latest"));
-    let more = format!(
-        "    fprocess: /conform echo\n    build_args: {{WATCHDOG: {CONFORM}, BASE: '{}'}}\n",
-        base.image
-    );
+    let more = format!("    fprocess: /conform echo\n    build_args: {{BASE: '{}'}}\n", base.image);
     desk.write(&file, desk.read(&file) + &more);
 
     contains(&desk.types(&format!("build -f {file}"), 0), &["built", &image]);
@@ -70,8 +67,9 @@ fn a_dockerfile_becomes_a_function_that_answers() {
     assert_eq!(desk.pipes("again", &format!("invoke {name}"), 0), "again");
     assert_eq!(desk.gateway.describe(&name)["envVars"]["exec_timeout"], "9s");
 
-    desk.write(&format!("{name}/Dockerfile"), "FROM bramble-test/nowhere\n");
-    contains(&desk.types(&format!("up -f {file} --skip-push"), 1), &["cannot build", "bramble-test/nowhere"]);
+    desk.write(&format!("{name}/Dockerfile"), "FROM bramble/nowhere\n");
+    let said = desk.types(&format!("up -f {file} --skip-push"), 1);
+    contains(&said, &["cannot build", "hint:", "no image bramble/nowhere", "scripts/images.sh nowhere"]);
     assert_eq!(desk.pipes("still", &format!("invoke {name}"), 0), "still");
     desk.types(&format!("remove -f {file}"), 0);
     wait::until("the service is gone", || !docker.has_service(&name));
@@ -114,4 +112,17 @@ functions:
     desk.types("remove -f stack.yml", 0);
     assert_eq!(desk.types("list --quiet", 0), "");
     wait::until("the service is gone", || !docker.has_service(&image));
+}
+
+#[test]
+fn the_store_has_containers_of_our_own() {
+    let docker = Docker::shared();
+    let (desk, name) = (desk(&docker), docker.name("store"));
+    let deploy = format!("store deploy wordcount --platform x86_64 --name {name}");
+    contains(&desk.types(&deploy, 0), &["deployed", &name]);
+    desk.types(&format!("ready {name}"), 0);
+    assert_eq!(desk.pipes("one two\nthree\n", &format!("invoke {name}"), 0), "2 3 14\n");
+    contains(&desk.types(&format!("describe {name}"), 0), &["bramble/wordcount:latest"]);
+    desk.types(&format!("remove {name}"), 0);
+    wait::until("the service is gone", || !docker.has_service(&name));
 }

@@ -1,12 +1,17 @@
 //! The routes beside the original's, asked with the real curl. Those of the original are in `reference.rs`.
 
-use super::exchange::check;
-use crate::support::{Start, guest};
+use serde_json::json;
+
+use super::exchange::{ask, check};
+use crate::support::{Gateway, Start, guest, wait};
 
 /// `IMAGE` is the digest of the module in `FILE`.
 const EXCHANGES: &str = r##"
 GET /readyz
     200 text OK
+GET /openapi.json
+    200 json {"openapi": "3.1.0", "paths": {"/openapi.json": "<any>", "...": "<any>"}, "...": "<any>"}
+    < content-type: application/json
 GET /store/functions.json
     200 json {"version": "0.2.1", "functions": "<any>"}
     < content-type: application/json
@@ -104,4 +109,68 @@ fn curl_reaches_every_route_of_ours() {
     let image = gateway.upload(&wasm);
     gateway.call("DELETE", &format!("/system/modules/{image}"), "", b"").expect(204);
     check(&gateway, "cat", &EXCHANGES.replace("IMAGE", &image).replace("FILE", file.to_str().unwrap()));
+}
+
+/// While `first` runs.
+const QUEUED: &str = r##"
+GET /system/async/first
+    200 json {"callId": "first", "functionName": "slow", "state": "running", "starts": 1, "bodyBytes": "<count>", "acceptedAt": "<time>"}
+GET /system/async/second
+    200 json {"callId": "second", "functionName": "slow", "state": "queued", "starts": 0, "bodyBytes": "<count>", "acceptedAt": "<time>", "...": "<any>"}
+DELETE /system/async/second
+    202 json {"callId": "second", "wasRunning": false}
+GET /system/async/second
+    200 json {"callId": "second", "state": "cancelled", "endedAt": "<time>", "...": "<any>"}
+DELETE /system/async/second
+    409 error call_ended
+DELETE /async-function/slow/third
+    202
+DELETE /system/async/first
+    202 json {"callId": "first", "wasRunning": true}
+"##;
+
+/// Once `given-up` is a dead letter.
+const GIVEN_UP: &str = r##"
+GET /system/async/given-up
+    200 json {"callId": "given-up", "state": "dead", "statusCode": 500, "reason": "<text>", "...": "<any>"}
+GET /system/async/dead
+    200 json [{"callId": "given-up", "functionName": "fails", "state": "dead", "...": "<any>"}]
+POST /system/async/dead/given-up/replay
+    202 json {"callId": "given-up"}
+"##;
+
+#[test]
+fn curl_looks_after_what_is_queued() {
+    let gateway = Gateway::start();
+    let limits = json!({"envVars": {"max_inflight": "1", "exec_timeout": "10m"}});
+    gateway.deploy_with("slow", &guest::sleeps(), limits);
+    gateway.deploy("fails", &guest::running("unreachable"));
+    let queue = |name: &str, id: &str| {
+        let table = format!(
+            "POST /async-function/{name} body\n    > x-call-id: {id}\n    202\n    < x-call-id: {id}"
+        );
+        check(&gateway, name, &table);
+    };
+    let until = |id: &str, state: &str| {
+        wait::until(state, || gateway.get(&format!("/system/async/{id}")).json()["state"] == state);
+    };
+    queue("slow", "first");
+    until("first", "running");
+    queue("slow", "second");
+    queue("slow", "third");
+    check(&gateway, "slow", QUEUED);
+    queue("fails", "given-up");
+    until("given-up", "dead");
+    check(&gateway, "fails", GIVEN_UP);
+}
+
+#[test]
+fn curl_reads_the_metrics_where_they_are() {
+    let gateway = Gateway::start();
+    gateway.deploy("cat", &guest::cat());
+    gateway.invoke("cat", "hi").expect(200);
+    let answer = ask(&format!("http://{}/metrics", gateway.metrics_address), "GET", &[], "").expect(200);
+    assert!(answer.header("content-type").starts_with("text/plain"), "{:?}", answer.headers);
+    let series = r#"gateway_function_invocation_total{code="200",function_name="cat"} 1"#;
+    assert!(answer.text().lines().any(|line| line == series), "{}", answer.text());
 }

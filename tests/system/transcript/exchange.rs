@@ -119,7 +119,7 @@ fn is_line(expected: &str, line: &str) -> bool {
     expected.strip_suffix('*').map_or(expected == line, |start| line.starts_with(start))
 }
 
-/// Asks with the real curl.
+/// Asks a gateway with the real curl.
 #[track_caller]
 pub(crate) fn curl(
     gateway: &Gateway,
@@ -128,6 +128,12 @@ pub(crate) fn curl(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Answer {
+    ask(&format!("{}{path}", gateway.url()), method, headers, body)
+}
+
+/// Asks with the real curl.
+#[track_caller]
+pub(super) fn ask(url: &str, method: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let mut curl = Command::new("curl");
     curl.args(["-sS", "-i", "--http1.1", "--max-time", "60", "--noproxy", "*", "-X", method]);
     for (name, value) in headers {
@@ -136,8 +142,8 @@ pub(crate) fn curl(
     if !body.is_empty() {
         curl.arg("--data-binary").arg(body);
     }
-    let output = curl.arg(format!("{}{path}", gateway.url())).stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{method} {path}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = curl.arg(url).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{method} {url}: {}", String::from_utf8_lossy(&output.stderr));
     answer(&output.stdout)
 }
 

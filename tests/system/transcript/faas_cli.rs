@@ -144,7 +144,7 @@ fn functions_are_chained_and_mistakes_are_told() {
 fn what_means_nothing_here_says_what_does() {
     let desk = Desk::new();
     for (words, part) in [
-        ("auth", "bramble login"),
+        ("publish -f stack.yml", "bramble push"),
         ("deploy --image x --name y --network func_functions", "functions_network"),
         ("deploy --dry-run", "bramble generate"),
         ("describe -v x", "leave it out"),

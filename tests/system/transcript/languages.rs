@@ -1,22 +1,22 @@
 //! Every template that makes wasm: a new function is built and run.
 //!
-//! Rust and C must be there, and what `BRAMBLE_TEST_LANGUAGES` names (`scripts/languages.sh` makes that list); a
-//! language whose compiler is not is skipped, and says what it lacks.
+//! Rust and C must be there, and what `BRAMBLE_TEST_LANGUAGES` names (`scripts/languages.sh` makes that list, of all
+//! where `CI` is `true`); a language whose compiler is not is skipped, and says what it lacks.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
 
 use super::{said, with_stdin};
+use crate::support::Gateway;
 use crate::support::gateway::bramble;
 
-/// The compilers of this machine, which are in the home of whoever runs the tests.
+/// Where the compilers of this machine are, which are in the home of whoever runs the tests.
 #[expect(clippy::disallowed_methods, reason = "this only hands on where compilers and their caches are")]
-fn command(folder: &Path, words: &[&str]) -> Command {
-    let mut command = Command::new(bramble());
-    command.env_clear().current_dir(folder).args(words).stdin(std::process::Stdio::null());
-    for name in [
+fn compilers() -> impl Iterator<Item = (&'static str, OsString)> {
+    let names = [
         "PATH",
         "HOME",
         "XDG_CACHE_HOME",
@@ -24,11 +24,14 @@ fn command(folder: &Path, words: &[&str]) -> Command {
         "RUSTUP_HOME",
         "BRAMBLE_RUSTC",
         "BRAMBLE_NODE_MODULES",
-    ] {
-        if let Some(value) = std::env::var_os(name) {
-            command.env(name, value);
-        }
-    }
+    ];
+    names.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)))
+}
+
+fn command(folder: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(bramble());
+    command.env_clear().current_dir(folder).args(words).stdin(std::process::Stdio::null());
+    command.envs(compilers());
     command
 }
 
@@ -86,6 +89,21 @@ fn check(lang: &str) {
 /// A name whose last character lies across two reads of 64 KiB.
 fn long_name() -> String {
     format!("{}é", "a".repeat((64 << 10) - 1))
+}
+
+/// Two commands, as the README has them, and one to see what they made.
+#[test]
+fn a_new_function_is_brought_up_and_answers() {
+    let (gateway, folder) = (Gateway::start(), tempfile::tempdir().unwrap());
+    let program = bramble();
+    let words = "\"$0\" new --lang rust hello && \"$0\" up -f hello.yml && printf Ada | \"$0\" invoke hello";
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(words).arg(&program).current_dir(folder.path());
+    shell.env_clear().envs(compilers()).env("OPENFAAS_URL", gateway.url());
+    shell.env("OPENFAAS_CONFIG", folder.path().join("logins"));
+    let told = said(shell.stdin(std::process::Stdio::null()).output().unwrap(), words, 0);
+    super::contains(&told, &["built hello", "deployed hello", "Hello, Ada!\n"]);
+    assert_eq!(gateway.counted("hello", 200), 1.0);
 }
 
 #[test]

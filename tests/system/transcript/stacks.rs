@@ -141,6 +141,44 @@ fn up_builds_and_deploys_and_watch_does_so_again() {
     watch.child.wait().unwrap();
 }
 
+#[test]
+fn watch_sees_all_that_functions_are_made_of() {
+    let desk = Desk::new();
+    // The code is in a folder that is copied, and which file of it counts says the template.
+    desk.write("template/copy/template.yml", "language: copy\nbuild: build.sh\n");
+    desk.write("template/copy/build.sh", "cp function/common/first.wasm \"$BRAMBLE_OUTPUT\"\n");
+    desk.write("it/source", "");
+    desk.write("common/first.wasm", guest::says("first\n"));
+    desk.write("common/second.wasm", guest::says("second\n"));
+    desk.write("made.wasm", guest::says("made\n"));
+    let stack = "\
+functions:
+  it: {lang: copy, handler: ./it}
+  made: {lang: wasm, image: made.wasm}
+configuration: {copy: [./common]}
+";
+    desk.write("stack.yml", stack);
+    let watch = Watch::start(desk.command("up -f stack.yml --watch"));
+    watch.says("watching for changes");
+    let becomes = |name: &str, said: &str| {
+        wait::until(said, || desk.gateway.invoke(name, "").text() == said);
+    };
+    becomes("it", "first\n");
+    desk.write("common/first.wasm", guest::says("changed\n"));
+    becomes("it", "changed\n");
+    desk.write("template/copy/build.sh", "cp function/common/second.wasm \"$BRAMBLE_OUTPUT\"\n");
+    becomes("it", "second\n");
+    becomes("made", "made\n");
+    desk.write("made.wasm", guest::says("remade\n"));
+    becomes("made", "remade\n");
+    // A template that is broken is found to be whole again.
+    desk.write("template/copy/template.yml", "[");
+    watch.says("template copy");
+    desk.write("template/copy/build.sh", "cp function/common/first.wasm \"$BRAMBLE_OUTPUT\"\n");
+    desk.write("template/copy/template.yml", "language: copy\nbuild: build.sh\n");
+    becomes("it", "changed\n");
+}
+
 /// A command that goes on until it is dropped, and what it says on stderr.
 struct Watch {
     child: Child,

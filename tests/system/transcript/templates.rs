@@ -143,7 +143,8 @@ fn a_registrys_login_is_written_beside_others() {
 fn every_verb_teaches_with_an_example() {
     let desk = Desk::new();
     for verb in
-        "new build push deploy up remove template store local-run diff generate registry-login".split(' ')
+        "new build push deploy up remove template store local-run diff generate registry-login auth login"
+            .split(' ')
     {
         contains(&desk.types(&format!("{verb} --help"), 0), &["Examples:", &format!("bramble {verb}")]);
     }

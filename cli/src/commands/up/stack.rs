@@ -1,6 +1,6 @@
 //! `bramble up -f`: build, push and deploy a stack's functions, once or after each change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -16,8 +16,8 @@ use super::super::{Context, is_unreachable};
 use super::{Up, credentials, detach};
 use crate::config::resolve;
 use crate::error::CliError;
-use crate::stack::{Makes, Stack};
-use crate::templates::{is_executable, list_folder};
+use crate::stack::{Code, Makes, Stack};
+use crate::templates::{Templates, is_executable, list_folder};
 use bramble_provider::HttpUrl;
 
 /// Time between two looks at the source with --watch.
@@ -33,7 +33,8 @@ pub(super) struct RolloutFlags {
     /// Build and push only
     #[arg(long, requires = "yaml")]
     skip_deploy: bool,
-    /// Do it again whenever the stack file or a handler changes, until it is interrupted
+    /// Do it again whenever the stack file, or what it names changes (a handler, a module, a copied folder, a
+    /// template of its own), until it is interrupted
     #[arg(long, requires = "yaml")]
     watch: bool,
 }
@@ -143,27 +144,53 @@ fn report(done: Result<()>, context: &Context) {
 /// When a file was written, how long it is, and whether it can be run.
 type Stamp = (Option<SystemTime>, u64, bool);
 
-/// What the source looks like, without what builds make of it.
+/// What the functions are made of looks like, without what builds make of it.
 fn look(stack: &Stack, up: &Up) -> BTreeMap<PathBuf, Stamp> {
     let stamp = |metadata: &Metadata| (metadata.modified().ok(), metadata.len(), is_executable(metadata));
     let (mut seen, builds) = (BTreeMap::new(), stack.build_folder());
-    let environments = stack.functions.values().flat_map(|function| &function.environment_file);
-    for file in up.stack.file().into_iter().chain(environments.map(|file| stack.path(file))) {
+    let sources = sources(stack);
+    for file in up.stack.file().into_iter().chain(sources.files) {
         let stamp = std::fs::metadata(&file).map_or((None, 0, false), |metadata| stamp(&metadata));
         seen.insert(file, stamp);
     }
-    for handler in stack.functions.values().filter_map(|function| function.handler.as_ref()) {
-        let handler = stack.path(handler);
-        // A folder that is being changed may not be readable for a moment: the next look sees it.
-        for (file, metadata) in list_folder(&handler, Some(&builds)).unwrap_or_default() {
-            seen.insert(handler.join(file), stamp(&metadata));
+    for folder in sources.folders {
+        // One that is being changed may not be readable for a moment: the next look sees it.
+        for (file, metadata) in list_folder(&folder, Some(&builds)).unwrap_or_default() {
+            seen.insert(folder.join(file), stamp(&metadata));
         }
     }
-    for (name, function) in &stack.functions {
-        let build = stack.plan(name, function).ok().and_then(|plan| plan.build);
-        if let Some(Makes::Module(made)) = build.map(|build| build.makes) {
-            seen.remove(&made);
-        }
+    for made in sources.made {
+        seen.remove(&made);
     }
     seen
+}
+
+/// Where what a stack's functions are made of is.
+#[derive(Debug, Default)]
+struct Sources {
+    files: BTreeSet<PathBuf>,
+    folders: BTreeSet<PathBuf>,
+    /// Modules that builds make, which may lie in a folder of these.
+    made: BTreeSet<PathBuf>,
+}
+
+fn sources(stack: &Stack) -> Sources {
+    let mut sources = Sources::default();
+    sources.folders.extend(stack.copy.iter().map(|folder| stack.path(folder)));
+    for (name, function) in &stack.functions {
+        sources.files.extend(function.environment_file.iter().map(|file| stack.path(file)));
+        sources.folders.extend(function.handler.iter().map(|folder| stack.path(folder)));
+        // What is wrong with one is told when it is brought up; its template may be what is repaired.
+        sources
+            .folders
+            .extend(function.lang().and_then(|lang| Templates::beside(&stack.directory).folder(lang)));
+        let Ok(plan) = stack.plan(name, function) else { continue };
+        let made = plan.build.map(|build| build.makes);
+        if let Some(Makes::Module(made)) = made {
+            sources.made.insert(made);
+        } else if let Code::Module(module) | Code::Hybrid { module, .. } = plan.code {
+            sources.files.insert(module);
+        }
+    }
+    sources
 }
