@@ -73,6 +73,7 @@ pub(crate) async fn invoke(
     let function = inflight.function();
     let deadline = Deadline::after(inflight.since(), gateway.config.upstream_timeout);
     let (request, incoming) = request.into_parts();
+    let method = request.method.clone();
     let (answered, rest) = match Arrived::gather(incoming, gateway.config.max_body_bytes).await {
         Err(error) => (Err(error), None),
         Ok(Arrived { body, rest }) => {
@@ -96,7 +97,7 @@ pub(crate) async fn invoke(
         return response;
     }
     let deadline = deadline.or_after(function.settings.exec_timeout);
-    CountedBody::wrap(response, inflight, took, deadline, rest, connection)
+    CountedBody::wrap(response, &method, inflight, took, deadline, rest, connection)
 }
 
 /// Runs an invocation for as long as it may, and as its request's body keeps coming.

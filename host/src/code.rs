@@ -18,6 +18,25 @@ pub(crate) enum Code {
     HttpComponent(ProxyPre<ComponentGuest>),
 }
 
+/// Size of a page of linear memory.
+const PAGE_BYTES: u64 = 64 << 10;
+
+impl Code {
+    /// Memory that an instance starts with, in bytes; of a component, with its largest memory at least.
+    pub(crate) fn initial_memory_bytes(&self) -> u64 {
+        let component = match self {
+            Self::Command(command) => {
+                let memory = command.pre.module().get_export("memory").and_then(|ty| ty.memory().cloned());
+                return memory.map_or(0, |memory| memory.minimum() * memory.page_size());
+            }
+            Self::CommandComponent(command) => command.instance_pre().component(),
+            Self::HttpComponent(proxy) => proxy.instance_pre().component(),
+        };
+        let pages = component.resources_required().and_then(|required| required.max_initial_memory_size);
+        pages.unwrap_or(0).saturating_mul(PAGE_BYTES)
+    }
+}
+
 /// A linked command, with the exports that every invocation needs looked up once.
 pub(crate) struct CommandCode {
     pub(crate) pre: InstancePre<CommandGuest>,

@@ -3,18 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use wasmtime::Store;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::call::Call;
 use crate::guest::ComponentGuest;
-use crate::run::{Exit, exit_of, take_turns};
+use crate::run::{Exit, exit_of};
 
 /// Runs the command.
 pub(crate) async fn run(code: CommandPre<ComponentGuest>, call: Arc<Call>) -> Exit {
-    let mut store = Store::new(code.engine(), ComponentGuest::new(&call));
-    store.limiter(|guest| &mut guest.meter);
-    take_turns(&mut store);
+    let mut store = ComponentGuest::store(code.engine(), &call);
     let result = async {
         let making = Instant::now();
         let command = code.instantiate_async(&mut store).await?;

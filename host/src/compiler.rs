@@ -4,6 +4,7 @@ pub(crate) mod process;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bramble_provider::ProviderError;
 use bytes::Bytes;
@@ -17,10 +18,16 @@ use process::Processes;
 /// Niceness of the compiling threads: they take what running functions leave over.
 const NICENESS: i32 = 15;
 
+/// Longest wait for a turn: several large modules on a small board.
+const TURN_WAIT: Duration = Duration::from_secs(5 * 60);
+/// When a client whose module had no turn may try again.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+
 /// Threads that compile, and a bound on how many modules they are given at once.
 pub(crate) struct Compiler {
     threads: Arc<rayon::ThreadPool>,
     jobs: Arc<Semaphore>,
+    turn_wait: Duration,
     processes: Option<Arc<Processes>>,
 }
 
@@ -55,10 +62,14 @@ impl Compiler {
             .build()
             .map_err(|error| HostError::Thread(std::io::Error::other(error)))?;
         let processes = program.map(|program| Arc::new(Processes::new(program, pooled, fingerprint, count)));
-        Ok(Self { threads: Arc::new(threads), jobs: Arc::new(Semaphore::new(jobs.max(1))), processes })
+        let jobs = Arc::new(Semaphore::new(jobs.max(1)));
+        Ok(Self { threads: Arc::new(threads), jobs, turn_wait: TURN_WAIT, processes })
     }
 
     /// Compiles a module or component to code for this engine. Waits its turn.
+    ///
+    /// # Errors
+    /// Those of [`Self::run`], and [`ProviderError::InvalidModule`].
     pub(crate) async fn compile(
         &self,
         engine: &Engine,
@@ -81,12 +92,16 @@ impl Compiler {
     }
 
     /// Does something on a thread of low priority. Waits its turn.
+    ///
+    /// # Errors
+    /// [`ProviderError::Unavailable`] when others compile for longer than anybody waits.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         what: &str,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ProviderError> {
-        let turn = Arc::clone(&self.jobs).acquire_owned().await.expect("the semaphore is never closed");
+        let turn = tokio::time::timeout(self.turn_wait, Arc::clone(&self.jobs).acquire_owned()).await;
+        let turn = turn.map_err(|_| self.no_turn())?.expect("the semaphore is never closed");
         let (done, result) = tokio::sync::oneshot::channel();
         self.threads.spawn(move || {
             // Nobody may be waiting any more; the work is then lost, nothing else. The turn ends
@@ -95,6 +110,14 @@ impl Compiler {
             drop(turn);
         });
         result.await.map_err(|_| ProviderError::internal(what, "it panicked"))
+    }
+
+    fn no_turn(&self) -> ProviderError {
+        ProviderError::Unavailable {
+            provider: "the compiler",
+            reason: format!("it was busy with other modules for {:?}", self.turn_wait),
+            retry_after: RETRY_AFTER,
+        }
     }
 }
 
@@ -121,6 +144,9 @@ fn lower_priority() {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
     use super::*;
 
     #[tokio::test]
@@ -129,5 +155,57 @@ mod tests {
         let told = compiler.run("compiling a module", || panic!("as a test")).await;
         assert!(matches!(told, Err::<(), _>(ProviderError::Internal { .. })), "{told:?}");
         assert_eq!(compiler.run("compiling a module", || 7).await.unwrap(), 7);
+    }
+
+    /// One with more threads than turns: what it keeps from running is not kept by want of a thread.
+    fn with_turns(jobs: usize, turn_wait: Duration) -> Arc<Compiler> {
+        let threads = Arc::new(rayon::ThreadPoolBuilder::new().num_threads(8).build().unwrap());
+        Arc::new(Compiler { threads, jobs: Arc::new(Semaphore::new(jobs)), turn_wait, processes: None })
+    }
+
+    #[tokio::test]
+    async fn no_more_compile_at_once_than_there_are_turns() {
+        const TURNS: usize = 2;
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (compiler, together) = (with_turns(TURNS, TURN_WAIT), Arc::new(Barrier::new(TURNS)));
+        let work = |_| {
+            let (compiler, together) = (Arc::clone(&compiler), Arc::clone(&together));
+            let (running, most) = (Arc::clone(&running), Arc::clone(&most));
+            tokio::spawn(async move {
+                let work = move || {
+                    most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+                    // As many as may do run at once, and others could come in.
+                    together.wait();
+                    running.fetch_sub(1, SeqCst);
+                };
+                compiler.run("compiling a module", work).await.unwrap();
+            })
+        };
+        for task in (0..50 * TURNS).map(work).collect::<Vec<_>>() {
+            task.await.unwrap();
+        }
+        assert_eq!(most.load(SeqCst), TURNS);
+    }
+
+    #[tokio::test]
+    async fn a_wait_for_a_turn_has_an_end() {
+        let compiler = with_turns(1, Duration::from_millis(10));
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (begun, running) = tokio::sync::oneshot::channel();
+        let first = {
+            let compiler = Arc::clone(&compiler);
+            tokio::spawn(async move {
+                let work = move || {
+                    begun.send(()).unwrap();
+                    held.recv().unwrap();
+                };
+                compiler.run("compiling a module", work).await
+            })
+        };
+        running.await.unwrap();
+        let refused = compiler.run("compiling a module", || ()).await;
+        assert!(matches!(refused, Err(ProviderError::Unavailable { .. })), "{refused:?}");
+        release.send(()).unwrap();
+        first.await.unwrap().unwrap();
     }
 }

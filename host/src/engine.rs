@@ -7,6 +7,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, Po
 use crate::address_space::AddressSpace;
 use crate::config::HostConfig;
 use crate::error::HostError;
+use crate::memory_budget::{MemoryBudget, RESIDENT_SHARE_PERCENT};
 
 /// Addresses that one memory reserves, so that the compiler can leave bounds checks to the kernel.
 const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
@@ -16,7 +17,9 @@ const MEMORY_GUARD_BYTES: u64 = 32 << 20;
 const WASM_STACK_BYTES: usize = 512 << 10;
 /// Stack of the fiber that a guest and its host calls run on.
 const FIBER_STACK_BYTES: usize = 1 << 20;
-/// Table elements kept resident between invocations, in bytes.
+/// Tables that a slot has room for.
+const TABLES_PER_SLOT: u32 = 2;
+/// Table elements kept resident between invocations, in bytes for each table.
 const TABLE_RESIDENT_BYTES: usize = 8 << 10;
 /// Components may have several core instances and memories; commands have one.
 const CORE_INSTANCES_PER_SLOT: u32 = 4;
@@ -56,16 +59,32 @@ impl EngineInfo {
     }
 }
 
+/// How many slots a pool is to have, and why they are fewer than was asked for.
+fn pool_size(config: &HostConfig, space: AddressSpace, memory: MemoryBudget) -> (u32, Option<String>) {
+    let resident =
+        config.keep_resident_bytes as u64 + u64::from(TABLES_PER_SLOT) * TABLE_RESIDENT_BYTES as u64;
+    let addressable = space.slots(MEMORY_RESERVATION_BYTES + MEMORY_GUARD_BYTES);
+    let kept = memory.slots(resident);
+    let slots = config.pool_slots.min(addressable).min(kept).max(1);
+    let reason = match slots < config.pool_slots {
+        false => None,
+        true if kept < addressable => Some(format!(
+            "slots keep {} KiB each, and {RESIDENT_SHARE_PERCENT}% of {} MiB of memory hold no more than {slots}",
+            resident >> 10,
+            memory.bytes >> 20
+        )),
+        true => Some(format!("{} GiB of address space hold no more than {slots} slots", space.bytes >> 30)),
+    };
+    (slots, reason)
+}
+
 /// Makes the engine. Never fails for want of address space: sizes the pool down, then does without.
 pub(crate) fn build(config: &HostConfig) -> Result<(Engine, EngineInfo), HostError> {
     if config.pagemap_scan && swap_is_on() {
         return Err(HostError::SwapIsOn);
     }
     let space = AddressSpace::probe();
-    let fits = space.slots(MEMORY_RESERVATION_BYTES + MEMORY_GUARD_BYTES);
-    let mut slots = config.pool_slots.min(fits).max(1);
-    let mut reason = (slots < config.pool_slots)
-        .then(|| format!("{} GiB of address space hold no more than {slots} slots", space.bytes >> 30));
+    let (mut slots, mut reason) = pool_size(config, space, MemoryBudget::probe());
     let info = |allocator, slots, memory_reservation_bytes, reason| EngineInfo {
         allocator,
         slots,
@@ -164,7 +183,7 @@ fn code_config(pooled: bool) -> Config {
 fn pool(config: &HostConfig, slots: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_memories(slots)
-        .total_tables(slots.saturating_mul(2))
+        .total_tables(slots.saturating_mul(TABLES_PER_SLOT))
         .total_stacks(slots)
         .total_core_instances(slots.saturating_mul(CORE_INSTANCES_PER_SLOT))
         .total_component_instances(slots)
@@ -181,4 +200,25 @@ fn pool(config: &HostConfig, slots: u32) -> PoolingAllocationConfig {
         .max_unused_warm_slots(slots)
         .pagemap_scan(if config.pagemap_scan { Enabled::Yes } else { Enabled::No });
     pool
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_is_as_large_as_addresses_and_memory_allow() {
+        let size = |bits: u32, memory_bytes: u64, keep_resident_bytes: usize| {
+            let config = HostConfig { keep_resident_bytes, ..HostConfig::in_dir("") };
+            let space = AddressSpace { bits, bytes: 1 << bits };
+            pool_size(&config, space, MemoryBudget { bytes: memory_bytes })
+        };
+        assert_eq!(size(47, 8 << 30, 128 << 10), (512, None));
+        let (slots, reason) = size(39, 8 << 30, 128 << 10);
+        assert!((90..=126).contains(&slots) && reason.unwrap().contains("address space"), "{slots}");
+        let (slots, reason) = size(47, 1 << 30, 4 << 20);
+        assert!((60..=64).contains(&slots) && reason.unwrap().contains("1024 MiB of memory"), "{slots}");
+        let (slots, reason) = size(39, 1 << 30, 4 << 20);
+        assert!((60..=64).contains(&slots) && reason.unwrap().contains("memory"), "the tighter one is told");
+    }
 }

@@ -1,6 +1,7 @@
 //! One function as the host has it: its slots, its current revision, its log.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -9,7 +10,7 @@ use bramble_provider::{FunctionName, ProviderError, Replicas};
 use crate::function_log::FunctionLog;
 use crate::revision::Revision;
 use crate::run::CpuMeter;
-use crate::slots::{NoSlot, Slots};
+use crate::slots::Slots;
 
 /// When a refused client may try again: an invocation is short against a second.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -25,6 +26,8 @@ pub(crate) struct Function {
     pub(crate) log: Arc<FunctionLog>,
     /// Counts only while the function is scaled by its processor time.
     pub(crate) cpu: Arc<CpuMeter>,
+    /// Invocations that have a slot of this function and wait for one of the host's.
+    pub(crate) waiting_for_host: AtomicU32,
 }
 
 /// A function that an invocation holds. The guard counts on the thread that made it: a count of
@@ -35,14 +38,30 @@ pub(crate) type Held = Guard<Arc<Function>>;
 pub(crate) type Entry = Arc<ArcSwap<Function>>;
 
 impl Function {
-    /// Waits for a slot of this function, then for one of the host's.
+    /// Waits for a slot of this function, then for one of the host's: for `wait` in all.
     pub(crate) async fn admit(function: Held, wait: Duration) -> Result<Admitted, ProviderError> {
-        function.slots.acquire(wait).await.map_err(|refused| function.saturated(refused))?;
+        let left = function.slots.acquire(wait).await.map_err(|_| function.saturated())?;
         let mut admitted = Admitted { function, in_host: false };
         let function = &admitted.function;
-        function.host_slots.acquire(wait).await.map_err(|refused| function.saturated(refused))?;
+        if !function.host_slots.take_free() {
+            Box::pin(function.wait_for_host(left)).await?;
+        }
         admitted.in_host = true;
         Ok(admitted)
+    }
+
+    async fn wait_for_host(&self, wait: Duration) -> Result<(), ProviderError> {
+        let waiting = WaitsForHost::enter(&self.waiting_for_host);
+        let taken = self.host_slots.queue(wait).await;
+        let refused = taken.err().map(|_| self.saturated());
+        drop(waiting);
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Invocations that run, and those that wait: for a slot of this function, or with one for the host's.
+    pub(crate) fn running_and_waiting(&self) -> (u32, u32) {
+        let waiting = self.waiting_for_host.load(Relaxed);
+        (self.slots.busy().saturating_sub(waiting), self.slots.queued().saturating_add(waiting))
     }
 
     pub(crate) fn replicas(&self) -> Replicas {
@@ -64,13 +83,26 @@ impl Function {
         }
     }
 
-    fn saturated(&self, refused: NoSlot) -> ProviderError {
-        ProviderError::Saturated {
-            name: self.name.clone(),
-            inflight: refused.inflight,
-            queued: refused.queued,
-            retry_after: RETRY_AFTER,
-        }
+    /// The answer when there is no room.
+    pub(crate) fn saturated(&self) -> ProviderError {
+        let (inflight, queued) = self.running_and_waiting();
+        ProviderError::Saturated { name: self.name.clone(), inflight, queued, retry_after: RETRY_AFTER }
+    }
+}
+
+/// Counts an invocation that waits for the host, for as long as it does.
+struct WaitsForHost<'a>(&'a AtomicU32);
+
+impl<'a> WaitsForHost<'a> {
+    fn enter(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for WaitsForHost<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 
@@ -79,14 +111,6 @@ impl Function {
 pub(crate) struct Admitted {
     pub(crate) function: Held,
     in_host: bool,
-}
-
-impl Admitted {
-    /// The answer when the engine had no room after all.
-    pub(crate) fn saturated(&self) -> ProviderError {
-        let slots = &self.function.slots;
-        self.function.saturated(NoSlot { inflight: slots.busy(), queued: slots.queued() })
-    }
 }
 
 impl Drop for Admitted {

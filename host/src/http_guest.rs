@@ -13,7 +13,6 @@ use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
-use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::{
@@ -24,7 +23,7 @@ use wasmtime_wasi_http::{Error, WasiHttpView};
 
 use crate::call::Call;
 use crate::function::Admitted;
-use crate::guest::ComponentGuest;
+use crate::guest::{ComponentGuest, MAX_KEPT_RESOURCES};
 use crate::kept::Instance;
 use crate::run::{Exit, GuestRun, exit_of, take_turns};
 
@@ -45,15 +44,11 @@ pub(crate) async fn handle(
     let (mut store, proxy, served) = match kept {
         Some(Instance { mut store, proxy, served }) => {
             store.data_mut().turn_to(Some(&call));
+            take_turns(&mut store);
             (store, Some(proxy), served)
         }
-        None => {
-            let mut store = Store::new(code.engine(), ComponentGuest::new(&call));
-            store.limiter(|guest| &mut guest.meter);
-            (store, None, 0)
-        }
+        None => (ComponentGuest::store(code.engine(), &call), None, 0),
     };
-    take_turns(&mut store);
     let result = async {
         let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
         let out = store.data_mut().http().new_response_outparam(answer)?;
@@ -87,17 +82,21 @@ pub(crate) async fn handle(
     }
 }
 
-/// Whether an instance let go of everything that belongs to a request, and stayed within its memory.
+/// Whether an instance let go of everything that belongs to a request, stayed within its memory, and does not
+/// gather what it never lets go of.
 ///
 /// What it holds on to would keep a response from ending, or a client's connection busy.
 fn is_clean(guest: &mut ComponentGuest) -> bool {
+    let mut held = 0;
     !guest.meter.refused()
         && guest.table.iter_mut().all(|entry| {
-            !(entry.is::<HostIncomingRequest>()
-                || entry.is::<HostIncomingBody>()
-                || entry.is::<HostFutureTrailers>()
-                || entry.is::<HostOutgoingBody>()
-                || entry.is::<HostResponseOutparam>())
+            held += 1;
+            held <= MAX_KEPT_RESOURCES
+                && !(entry.is::<HostIncomingRequest>()
+                    || entry.is::<HostIncomingBody>()
+                    || entry.is::<HostFutureTrailers>()
+                    || entry.is::<HostOutgoingBody>()
+                    || entry.is::<HostResponseOutparam>())
         })
 }
 
@@ -144,19 +143,20 @@ impl Answering {
         })
         .await;
         let name = self.call.revision.name.clone();
-        match (answer, &ended) {
-            (_, Some(Exit::TimedOut(timeout))) => Err(ProviderError::TimedOut { name, timeout: *timeout }),
-            (_, Some(Exit::NoRoom)) => Err(self.admitted.saturated()),
-            (Ok(Ok(response)), _) => Ok(self.streamed(response, ended.is_none())),
-            (Ok(Err(code)), _) => {
-                Err(ProviderError::FunctionFailed { name, reason: format!("it answered with error {code}") })
+        let reason = match (answer, &ended) {
+            (_, Some(Exit::TimedOut(timeout))) => {
+                return Err(ProviderError::TimedOut { name, timeout: *timeout });
             }
-            (Err(_), exit) => {
-                let reason = exit.as_ref().and_then(Exit::failure);
-                let reason = reason.unwrap_or_else(|| "it ended without setting a response".to_owned());
-                Err(ProviderError::FunctionFailed { name, reason })
-            }
-        }
+            (_, Some(Exit::NoRoom)) => return Err(self.admitted.function.saturated()),
+            (Ok(Err(code)), _) => format!("it answered with error {code}"),
+            (answer, ended) => match (ended.as_ref().and_then(Exit::failure), answer) {
+                // Of a response that was set nothing is sent yet, and its body would end as if it were whole.
+                (Some(reason), _) => reason,
+                (None, Ok(Ok(response))) => return Ok(self.streamed(response, ended.is_none())),
+                (None, _) => "it ended without setting a response".to_owned(),
+            },
+        };
+        Err(ProviderError::FunctionFailed { name, reason })
     }
 
     fn streamed(self, response: Response<HyperOutgoingBody>, running: bool) -> Response<Body> {

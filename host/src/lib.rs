@@ -28,6 +28,7 @@ mod inspect;
 mod kept;
 mod library;
 mod memory;
+mod memory_budget;
 mod metrics;
 mod module_store;
 mod output;

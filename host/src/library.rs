@@ -6,6 +6,7 @@ use std::time::Duration;
 use bramble_provider::{Digest, ProviderError};
 use bytes::Bytes;
 use dashmap::DashMap;
+use prometheus::IntCounter;
 use tokio::sync::Mutex;
 use wasmtime::Engine;
 
@@ -72,10 +73,17 @@ pub(crate) struct Library {
     uploads: [Mutex<()>; UPLOAD_LOCKS],
     /// Code that some function has in memory, so that functions with one module share it.
     loaded: DashMap<Digest, Weak<Code>>,
+    /// Counts what is loaded because a function needs it.
+    loads: IntCounter,
 }
 
 impl Library {
-    pub(crate) fn open(engine: &Engine, info: &EngineInfo, config: &HostConfig) -> Result<Self, HostError> {
+    pub(crate) fn open(
+        engine: &Engine,
+        info: &EngineInfo,
+        config: &HostConfig,
+        loads: IntCounter,
+    ) -> Result<Self, HostError> {
         let fingerprint = &engine::fingerprint(engine);
         let program = config.compiler.clone();
         Ok(Self {
@@ -88,6 +96,7 @@ impl Library {
             preinit_memory_bytes: config.default_memory_bytes,
             uploads: std::array::from_fn(|_| Mutex::new(())),
             loaded: DashMap::new(),
+            loads,
         })
     }
 
@@ -178,6 +187,7 @@ impl Library {
         if let Some(code) = self.loaded.get(&digest).and_then(|code| code.upgrade()) {
             return Ok(code);
         }
+        self.loads.inc();
         let code = match self.load_cached(digest, kind).await? {
             Some(code) => code,
             None => self.compile_stored(digest, kind).await?,

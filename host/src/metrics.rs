@@ -13,6 +13,7 @@ use wasmtime::Engine;
 
 use crate::engine::EngineInfo;
 use crate::sharded::{Bounds, Histogram};
+use crate::slots::Slots;
 
 /// Where the buckets of the time to make an instance end: from 1 µs on, each twice the last.
 static INSTANTIATE_BOUNDS: Bounds = Bounds::doubling(1e-6);
@@ -23,6 +24,7 @@ pub(crate) struct HostMetrics {
     /// Every invocation counts here, on every core.
     instantiate: Arc<Histogram>,
     cold_start: HistogramVec,
+    code_loads: IntCounter,
     reuse: IntCounterVec,
     idle: IntGaugeVec,
 }
@@ -36,11 +38,12 @@ pub(crate) struct ReuseMetrics {
 }
 
 impl HostMetrics {
-    /// Registers everything, with the engine's sizes as gauges.
+    /// Registers everything, with the engine's sizes and the host's queue as gauges.
     pub(crate) fn register(
         registry: &Registry,
         engine: &Engine,
         info: &EngineInfo,
+        host_slots: &Arc<Slots>,
     ) -> Result<Self, prometheus::Error> {
         let instantiate = Arc::new(Histogram::new(&INSTANTIATE_BOUNDS));
         let cold_start = HistogramVec::new(
@@ -50,6 +53,10 @@ impl HostMetrics {
             )
             .buckets(prometheus::exponential_buckets(2.5e-4, 2.0, 18)?),
             &["function_name", "runtime"],
+        )?;
+        let code_loads = IntCounter::new(
+            "bramble_wasm_code_loads_total",
+            "Times that code was read from the cache, or compiled, for a function that had none in memory.",
         )?;
         let reuse = IntCounterVec::new(
             Opts::new(
@@ -66,8 +73,9 @@ impl HostMetrics {
         registry.register(Box::new(idle.clone()))?;
         registry.register(Box::new(InstantiateCollector::new(Arc::clone(&instantiate))?))?;
         registry.register(Box::new(cold_start.clone()))?;
-        registry.register(Box::new(PoolCollector::new(engine, info)?))?;
-        Ok(Self { instantiate, cold_start, reuse, idle })
+        registry.register(Box::new(code_loads.clone()))?;
+        registry.register(Box::new(PoolCollector::new(engine, info, host_slots)?))?;
+        Ok(Self { instantiate, cold_start, code_loads, reuse, idle })
     }
 
     pub(crate) fn instantiated(&self, took: Duration) {
@@ -76,6 +84,11 @@ impl HostMetrics {
 
     pub(crate) fn cold_start(&self, function: &str, took: Duration) {
         self.cold_start.with_label_values(&[function, "wasm"]).observe(took.as_secs_f64());
+    }
+
+    /// How often code was loaded.
+    pub(crate) fn code_loads(&self) -> IntCounter {
+        self.code_loads.clone()
     }
 
     /// The family of cold starts, for whoever else has some.
@@ -137,13 +150,15 @@ impl Collector for InstantiateCollector {
 /// Reads the engine's pool when it is asked.
 struct PoolCollector {
     engine: Engine,
+    host_slots: Arc<Slots>,
     slots: IntGauge,
+    queued: IntGauge,
     instances: IntGauge,
     resident: IntGauge,
 }
 
 impl PoolCollector {
-    fn new(engine: &Engine, info: &EngineInfo) -> Result<Self, prometheus::Error> {
+    fn new(engine: &Engine, info: &EngineInfo, host_slots: &Arc<Slots>) -> Result<Self, prometheus::Error> {
         let slots = IntGauge::new(
             "bramble_wasm_pool_slots",
             "Most wasm instances at once, as the engine settled on; 0 when it allocates on demand.",
@@ -151,7 +166,12 @@ impl PoolCollector {
         slots.set(if info.allocator == "pooling" { i64::from(info.slots) } else { 0 });
         Ok(Self {
             engine: engine.clone(),
+            host_slots: Arc::clone(host_slots),
             slots,
+            queued: IntGauge::new(
+                "bramble_wasm_pool_queued",
+                "Invocations that wait because all functions together fill the pool.",
+            )?,
             instances: IntGauge::new("bramble_wasm_pool_instances", "Wasm instances that are alive.")?,
             resident: IntGauge::new(
                 "bramble_wasm_pool_resident_bytes",
@@ -160,8 +180,8 @@ impl PoolCollector {
         })
     }
 
-    fn gauges(&self) -> [&IntGauge; 3] {
-        [&self.slots, &self.instances, &self.resident]
+    fn gauges(&self) -> [&IntGauge; 4] {
+        [&self.slots, &self.queued, &self.instances, &self.resident]
     }
 }
 
@@ -171,6 +191,7 @@ impl Collector for PoolCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
+        self.queued.set(self.host_slots.queued().into());
         if let Some(pool) = self.engine.pooling_allocator_metrics() {
             self.instances.set(i64::try_from(pool.core_instances()).unwrap_or(i64::MAX));
             let resident = pool.unused_memory_bytes_resident();

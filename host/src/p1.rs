@@ -32,7 +32,7 @@ const ERRNO_IO: Errno = 29;
 /// Most iovecs one call may bring, as POSIX's `IOV_MAX`.
 const MAX_IOVECS: u32 = 1_024;
 /// Most random bytes one call may ask for.
-const MAX_RANDOM_BYTES: u32 = 64 << 20;
+pub(crate) const MAX_RANDOM_BYTES: u32 = 64 << 20;
 
 const STDIN: i32 = 0;
 const STDOUT: i32 = 1;

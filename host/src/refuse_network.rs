@@ -1,7 +1,10 @@
-//! A component's outgoing requests: none are granted.
+//! What the HTTP interface asks its host: a component's outgoing requests, of which none are granted, and how
+//! much of a response it may be ahead of its client.
 
 use http::{Request, Response};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+use crate::output::HIGH_WATER_BYTES;
 
 /// Refuses every outgoing request.
 #[derive(Debug, Clone, Copy)]
@@ -18,5 +21,10 @@ impl WasiHttpHooks for RefuseNetwork {
         _: Box<Sending>,
     ) -> Box<Answer> {
         Box::new(std::future::ready(Err(Error::HttpRequestDenied)))
+    }
+
+    /// As much at once as a command may write.
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        HIGH_WATER_BYTES
     }
 }

@@ -87,7 +87,7 @@ impl Responding {
         match exit {
             Exit::Status(0) => {}
             Exit::TimedOut(timeout) => return Err(ProviderError::TimedOut { name: name(), timeout }),
-            Exit::NoRoom => return Err(self.admitted.saturated()),
+            Exit::NoRoom => return Err(self.admitted.function.saturated()),
             Exit::Status(_) | Exit::Failed(_) => {
                 let reason = exit.failure().unwrap_or_default();
                 return Err(ProviderError::FunctionFailed { name: name(), reason });

@@ -11,11 +11,11 @@ use bramble_provider::quantity::format_bytes;
 use bramble_provider::{BodyError, FunctionName, ProviderError};
 use tokio::time::Sleep;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
-use wasmtime_wasi::I32Exit;
+use wasmtime_wasi::{I32Exit, ResourceTableError};
 
 use crate::call::Call;
 use crate::code::Code;
-use crate::guest::CommandGuest;
+use crate::guest::{CommandGuest, MAX_RESOURCES};
 use crate::memory::MemoryMeter;
 use crate::revision::CodeGuard;
 
@@ -170,6 +170,11 @@ pub(crate) fn exit_of(result: wasmtime::Result<i32>, call: &Call, meter: &Memory
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return Exit::NoRoom;
+    }
+    if matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full)) {
+        return Exit::Failed(format!(
+            "it holds more than {MAX_RESOURCES} open files, streams, headers or timers at once"
+        ));
     }
     let reason = match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => "call stack exhausted: it recurses too deep".to_owned(),

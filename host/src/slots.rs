@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -62,21 +62,29 @@ impl Slots {
         self.admit_waiting();
     }
 
-    /// Takes a slot, waiting in the queue for at most `wait`. It is given back with [`Self::release`].
+    /// Takes a slot, waiting in the queue for at most `wait`; answers what is left of that. The slot is given
+    /// back with [`Self::release`].
     ///
     /// Dropping the future leaves the queue, and gives back a slot that was just handed over.
-    pub(crate) async fn acquire(&self, wait: Duration) -> Result<(), NoSlot> {
-        // Nobody overtakes the queue.
-        if self.queued.load(SeqCst) == 0 && self.try_take() {
-            return Ok(());
+    pub(crate) async fn acquire(&self, wait: Duration) -> Result<Duration, NoSlot> {
+        if self.take_free() {
+            return Ok(wait);
         }
         Box::pin(self.queue(wait)).await
     }
 
-    async fn queue(&self, wait: Duration) -> Result<(), NoSlot> {
+    /// Takes a slot if one is free and nobody waits: nobody overtakes the queue.
+    pub(crate) fn take_free(&self) -> bool {
+        self.queued.load(SeqCst) == 0 && self.try_take()
+    }
+
+    /// As [`Self::acquire`], where none was free.
+    pub(crate) async fn queue(&self, wait: Duration) -> Result<Duration, NoSlot> {
+        let began = Instant::now();
         let place = self.enqueue()?;
         let refused = NoSlot { inflight: self.busy(), queued: self.queued() };
-        tokio::time::timeout(wait, place).await.map_err(|_| refused)
+        tokio::time::timeout(wait, place).await.map_err(|_| refused)?;
+        Ok(wait.saturating_sub(began.elapsed()))
     }
 
     /// Gives a slot back, to the next in the queue if there is one.
@@ -177,8 +185,8 @@ mod tests {
     #[tokio::test]
     async fn gives_no_more_slots_than_there_are() {
         let slots = Slots::new(2, 0);
-        slots.acquire(LONG).await.unwrap();
-        slots.acquire(LONG).await.unwrap();
+        assert_eq!(slots.acquire(LONG).await, Ok(LONG));
+        assert_eq!(slots.acquire(LONG).await, Ok(LONG));
         assert_eq!(slots.acquire(LONG).await.unwrap_err(), NoSlot { inflight: 2, queued: 0 });
         slots.release();
         assert!(slots.acquire(LONG).await.is_ok());
@@ -217,7 +225,8 @@ mod tests {
             tokio::task::yield_now().await;
         }
         slots.resize(1);
-        assert_eq!(waiting.await.unwrap(), Ok(()));
+        let left = waiting.await.unwrap().unwrap();
+        assert!(left < LONG, "what was waited is gone");
         slots.resize(0);
         assert_eq!(slots.busy(), 1);
         slots.release();

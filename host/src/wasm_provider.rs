@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -42,9 +43,9 @@ const HOST_QUEUE_LIMIT: u32 = 65_536;
 pub struct SlotCounts {
     /// Slots there are to be.
     pub desired: u32,
-    /// Slots with an invocation in them.
+    /// Slots in which an invocation runs.
     pub busy: u32,
-    /// Invocations waiting for one.
+    /// Invocations waiting for one, or for the host when all functions together fill the pool.
     pub queued: u32,
     /// Whether the code is in memory.
     pub loaded: bool,
@@ -91,13 +92,14 @@ impl WasmProvider {
             }
         }
         clear_views(&config.data_dir.join("views"));
-        let metrics = HostMetrics::register(registry, &engine, &info)?;
+        let host_slots = Arc::new(Slots::new(info.slots, HOST_QUEUE_LIMIT));
+        let metrics = HostMetrics::register(registry, &engine, &info, &host_slots)?;
         Ok(Self {
-            library: Library::open(&engine, &info, &config)?,
+            library: Library::open(&engine, &info, &config, metrics.code_loads())?,
             metrics: Arc::new(metrics),
             functions: ArcSwap::default(),
             writing: Mutex::new(()),
-            host_slots: Arc::new(Slots::new(info.slots, HOST_QUEUE_LIMIT)),
+            host_slots,
             kept: Arc::default(),
             _ticker: EpochTicker::start(&engine).map_err(HostError::Thread)?,
             info,
@@ -176,10 +178,11 @@ impl WasmProvider {
         self.functions.load().get(name).map(|function| {
             let function = function.load();
             let revision = function.revision.load();
+            let (busy, queued) = function.running_and_waiting();
             SlotCounts {
                 desired: function.slots.desired(),
-                busy: function.slots.busy(),
-                queued: function.slots.queued(),
+                busy,
+                queued,
                 loaded: revision.code().is_some(),
                 cpu_time: revision.meters_cpu.then(|| function.cpu.total()),
             }
@@ -241,6 +244,7 @@ impl WasmProvider {
             host_slots: Arc::clone(&self.host_slots),
             log: Arc::clone(revision.log()),
             cpu: Arc::default(),
+            waiting_for_host: AtomicU32::new(0),
             revision: ArcSwap::from_pointee(revision),
         }))
     }
@@ -378,11 +382,12 @@ impl Provider for WasmProvider {
 
     async fn status(&self, name: &FunctionName) -> Result<FunctionStatus, ProviderError> {
         let function = self.function(name)?;
+        let (inflight, queued) = function.running_and_waiting();
         Ok(FunctionStatus {
             runtime: Runtime::Wasm,
             replicas: function.replicas(),
-            inflight: function.slots.busy(),
-            queued: function.slots.queued(),
+            inflight,
+            queued,
             memory_bytes: None,
             reason: None,
         })
@@ -425,9 +430,7 @@ fn digest_in(spec: &FunctionSpec) -> Result<Digest, ProviderError> {
 
 /// Refuses a limit below what the module starts with: every invocation would fail.
 fn check_memory(code: &Code, limit_bytes: u64) -> Result<(), ProviderError> {
-    let Code::Command(command) = code else { return Ok(()) };
-    let memory = command.pre.module().get_export("memory").and_then(|ty| ty.memory().cloned());
-    let initial = memory.map_or(0, |memory| memory.minimum() * memory.page_size());
+    let initial = code.initial_memory_bytes();
     if initial <= limit_bytes {
         return Ok(());
     }

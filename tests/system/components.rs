@@ -73,6 +73,131 @@ fn a_handler_that_answers_nothing_is_told_so() {
 }
 
 #[test]
+fn a_handler_that_traps_after_it_answered_has_failed() {
+    // Nothing of the response is sent yet, so nobody takes half of it for the whole.
+    let trap = "(call $open (i32.const 200)) (call $send (i32.const 100)) unreachable";
+    check(&guest::answers(None, trap), 500, "function_failed", "unreachable");
+    check(&guest::answers(Some(100), trap), 500, "function_failed", "unreachable");
+}
+
+#[test]
+fn a_handler_that_traps_in_the_middle_of_its_body_cuts_it_short() {
+    let gateway = Gateway::start();
+    let trap = "(call $open (i32.const 200)) (call $send (i32.const 100000)) unreachable";
+    gateway.deploy("bad", &guest::answers(None, trap));
+    let mut wire = gateway.wire();
+    wire.head("GET /function/bad", &[]);
+    assert_eq!(wire.response().status, 200);
+    let broken = loop {
+        match wire.piece() {
+            Ok(Some(_)) => {}
+            Ok(None) => break false,
+            Err(_) => break true,
+        }
+    };
+    assert!(broken, "a response that was cut short ended as if it were whole");
+    gateway.idle("bad");
+    assert_eq!((gateway.counted("bad", 200), gateway.counted("bad", 500)), (0.0, 1.0));
+}
+
+/// Asks a handler by this method and looks that its answer is whole and counted as this status, and no other.
+#[track_caller]
+fn check_counted(method: &str, wasm: &[u8], status: u16, length: usize) {
+    let gateway = Gateway::start();
+    gateway.deploy("answers", wasm);
+    let mut wire = gateway.wire();
+    wire.head(&format!("{method} /function/answers"), &[]);
+    assert_eq!(wire.response().status.as_u16(), status);
+    let mut seen = 0;
+    while seen < length {
+        seen += wire.piece().unwrap().expect("it ended early").len();
+    }
+    // Nothing of a body stands between this answer and the next.
+    wire.head("GET /healthz", &[]);
+    wire.answer().expect(200);
+    gateway.idle("answers");
+    let counted = (gateway.counted("answers", status), gateway.counted("answers", 499));
+    assert_eq!(counted, (1.0, 0.0), "{method} {status}");
+}
+
+const WHOLE: &str = "(call $send (i32.const 10000)) (call $finish)";
+
+#[test]
+fn answers_of_which_no_body_is_sent_are_counted_as_what_they_are() {
+    for status in [204, 304] {
+        let handle = format!("(call $open (i32.const {status})) (call $finish)");
+        check_counted("GET", &guest::answers(None, &handle), status, 0);
+    }
+    let handle = format!("(call $open (i32.const 200)) {WHOLE}");
+    check_counted("HEAD", &guest::answers(None, &handle), 200, 0);
+    check_counted("HEAD", &guest::answers(Some(10_000), &handle), 200, 0);
+    // More than is kept of a body: the handler still writes when its answer is over.
+    let endless = "(call $open (i32.const 200)) (loop $more (call $send (i32.const 4096)) (br $more))";
+    check_counted("HEAD", &guest::answers(None, endless), 200, 0);
+}
+
+#[test]
+fn an_answer_with_a_length_is_counted_as_what_it_is() {
+    let handle = format!("(call $open (i32.const 201)) {WHOLE}");
+    check_counted("GET", &guest::answers(Some(10_000), &handle), 201, 10_000);
+    // It goes on for ever when its client has all of its answer.
+    let handle = format!("{handle} (loop $again (br $again))");
+    check_counted("GET", &guest::answers(Some(10_000), &handle), 201, 10_000);
+}
+
+#[test]
+fn an_answer_with_a_length_leaves_its_instance_for_the_next() {
+    let gateway = Gateway::start();
+    let wasm = guest::answers(Some(10_000), &format!("(call $open (i32.const 200)) {WHOLE}"));
+    gateway.deploy_with("kept", &wasm, json!({"annotations": {"bramble.reuse": "requests=10,idle=1h"}}));
+    for _ in 0..3 {
+        assert_eq!(gateway.invoke("kept", "").expect(200).body.len(), 10_000);
+        gateway.idle("kept");
+    }
+    let reused = "bramble_wasm_reuse_total{function_name=\"kept\",instance=\"reused\"}";
+    assert_eq!(gateway.metric(reused), 2.0);
+}
+
+#[test]
+fn a_component_that_fills_the_hosts_memory_instead_of_its_own_is_stopped() {
+    let gateway = Gateway::start();
+    let wasm = guest::answers(None, "(loop $more (br_if $more (i32.eqz (call $hoard)))) unreachable");
+    let more = json!({"envVars": {"exec_timeout": "1s"}, "limits": {"memory": "8Mi"}});
+    gateway.deploy_with("hungry", &wasm, more);
+    gateway.deploy("good", &guest::component("", "i32.const 0"));
+    gateway.invoke("good", "").says(200, "");
+    let grown = growth_during(gateway.pid(), || {
+        gateway.invoke("hungry", "").refused(500, "function_failed", "more than 256 open files");
+    });
+    assert!(grown <= 32 << 20, "the gateway grew by {} KiB", grown >> 10);
+    gateway.invoke("good", "").says(200, "");
+}
+
+#[test]
+fn an_instance_that_gathers_what_it_never_lets_go_of_is_replaced_before_it_fails() {
+    let gateway = Gateway::start();
+    let wasm = guest::answers(None, &format!("(drop (call $hoard)) (call $open (i32.const 200)) {WHOLE}"));
+    gateway.deploy_with("leaks", &wasm, json!({"annotations": {"bramble.reuse": "requests=1000,idle=1h"}}));
+    for _ in 0..300 {
+        gateway.invoke("leaks", "").expect(200);
+    }
+    let made = "bramble_wasm_reuse_total{function_name=\"leaks\",instance=\"created\"}";
+    assert!((2.0..10.0).contains(&gateway.metric(made)), "{} were made", gateway.metric(made));
+}
+
+#[test]
+fn a_limit_below_what_a_component_starts_with_is_refused() {
+    let gateway = Gateway::start();
+    for wasm in [guest::component("(memory 160)", "i32.const 0"), guest::handler("(memory 160)", "")] {
+        let digest = gateway.upload(&wasm);
+        let more = |memory: &str| json!({"limits": {"memory": memory}});
+        gateway.create("large", &digest, more("8Mi")).refused(400, "invalid_spec", "starts with 10Mi");
+        gateway.create("large", &digest, more("10Mi")).expect(202);
+        gateway.remove("large");
+    }
+}
+
+#[test]
 fn a_client_that_goes_away_stops_a_handler() {
     let gateway = Gateway::start();
     let wasm = guest::handler("", "(loop $again (br $again))");

@@ -96,6 +96,21 @@ fn a_function_cannot_change_its_secrets() {
 }
 
 #[test]
+fn a_function_cannot_take_the_gateways_descriptors() {
+    let gateway = with_secrets();
+    let opens = guest::with(
+        &guest::data("mine"),
+        "(loop $more
+            (br_if $more (i32.eqz (call $path_open (i32.const 3) (i32.const 1) (i32.const 4096) (i32.const 4)
+                (i32.const 0) (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 24)))))
+        (loop $again (br $again))",
+    );
+    gateway.deploy_with("opens", &opens, json!({"secrets": ["mine"], "envVars": {"exec_timeout": "5s"}}));
+    gateway.invoke("opens", "").refused(500, "function_failed", "more than 256 open files");
+    gateway.invoke("files", "r3mine").says(200, "my secret");
+}
+
+#[test]
 fn a_function_without_secrets_has_no_directory_at_all() {
     let gateway = Gateway::start();
     gateway.deploy("files", &files());

@@ -123,22 +123,66 @@ fn one_function_at_its_limit_does_not_hold_up_another() {
 
 #[test]
 fn all_functions_together_stay_within_the_pool() {
-    let gateway = Start::new().flag("--pool-slots", "8").flag("--queue-wait", "1m").start();
+    const POOL: u32 = 8;
+    let gateway = Start::new().flag("--pool-slots", &POOL.to_string()).flag("--queue-wait", "1m").start();
     let names = ["a", "b", "c"];
     for name in names {
-        gateway.deploy_with(name, &guest::cat(), slots(8));
+        gateway.deploy_with(name, &guest::cat(), slots(POOL));
     }
-    let together = Barrier::new(60);
+    let sum = |of: fn(&Gateway, &str) -> f64| names.iter().map(|name| of(&gateway, name)).sum::<f64>();
+    let queued = |gateway: &Gateway, name: &str| {
+        gateway.metric(&format!("bramble_function_queued{{function_name=\"{name}\"}}"))
+    };
+    // Each function has a slot for each of its clients; the host has not.
+    let mut wires: Vec<_> = (0..3 * POOL).map(|_| gateway.wire()).collect();
+    for (at, wire) in wires.iter_mut().enumerate() {
+        wire.begin(names[at % 3]).chunk(b"here");
+    }
+    wait::until("all but those that run wait", || sum(queued) == f64::from(2 * POOL));
+    assert_eq!(sum(Gateway::busy), f64::from(POOL));
+    assert_eq!(gateway.metric("bramble_wasm_pool_queued"), f64::from(2 * POOL));
+    let running = AtomicU32::new(0);
     std::thread::scope(|scope| {
-        for at in 0..60 {
-            let (gateway, together) = (&gateway, &together);
+        for mut wire in wires {
+            let (gateway, running) = (&gateway, &running);
             scope.spawn(move || {
-                together.wait();
-                gateway.invoke(names[at % 3], "served").says(200, "served");
+                assert_eq!(wire.response().status, 200);
+                // The guest has answered while its request is still open: it runs.
+                assert_eq!(wire.piece().unwrap().unwrap(), b"here");
+                let now = running.fetch_add(1, SeqCst) + 1;
+                assert!(now <= POOL, "{now} ran at once");
+                assert!(gateway.metric("bramble_wasm_pool_instances") <= f64::from(POOL));
+                running.fetch_sub(1, SeqCst);
+                wire.end();
+                assert_eq!(wire.piece().unwrap(), None);
             });
         }
     });
-    assert!(gateway.metric("bramble_wasm_pool_slots") == 8.0);
+    assert_eq!((sum(queued), gateway.metric("bramble_wasm_pool_queued")), (0.0, 0.0));
+}
+
+#[test]
+fn one_wait_is_for_both_the_functions_slot_and_the_hosts() {
+    let gateway = Start::new().flag("--pool-slots", "1").flag("--queue-wait", "300ms").start();
+    gateway.deploy_with("held", &guest::cat(), slots(1));
+    gateway.deploy_with("waits", &guest::cat(), slots(1));
+    let mut first = gateway.wire();
+    first.begin("held").chunk(b"here");
+    assert_eq!(first.response().status, 200);
+    // It has its function's slot at once, and never the host's.
+    gateway.invoke("waits", "").refused(429, "saturated", "0 inflight");
+    gateway.idle("waits");
+    assert_eq!(gateway.counted("waits", 429), 1.0);
+}
+
+#[test]
+fn the_pool_keeps_no_more_memory_than_its_share() {
+    let gateway = Start::new().flag("--keep-resident", "4Gi").start();
+    let engine = gateway.get("/system/info").expect(200).json()["wasm"].clone();
+    assert!(engine["slots"].as_u64() < engine["slots_wanted"].as_u64(), "{engine}");
+    assert!(engine["reason"].as_str().unwrap().contains("of memory"), "{engine}");
+    gateway.deploy("cat", &guest::cat());
+    gateway.invoke("cat", "served").says(200, "served");
 }
 
 #[test]
@@ -175,6 +219,8 @@ fn fifty_first_invocations_at_once_are_all_served() {
     let gateway = Gateway::start();
     gateway.deploy("naps", &guest::cat());
     gateway.scale("naps", 0);
+    let loads = || gateway.metric("bramble_wasm_code_loads_total");
+    let before = loads();
     let together = Barrier::new(50);
     std::thread::scope(|scope| {
         for _ in 0..50 {
@@ -188,6 +234,7 @@ fn fifty_first_invocations_at_once_are_all_served() {
     });
     assert!(gateway.get("/system/function/naps").json()["replicas"].as_u64().unwrap() > 0);
     assert_eq!(gateway.counted("naps", 200), 50.0);
+    assert_eq!(loads(), before + 1.0, "its code was loaded for each of them");
 }
 
 #[test]

@@ -84,6 +84,20 @@ fn a_head_request_is_answered_without_a_body() {
 }
 
 #[test]
+fn a_head_request_to_a_function_that_streams_is_counted_as_answered() {
+    let gateway = Gateway::start();
+    // More than is held back until the outcome is certain.
+    gateway.deploy("floods", &guest::floods(1, Some(16)));
+    let mut wire = gateway.wire();
+    for _ in 0..2 {
+        wire.head("HEAD /function/floods", &[]);
+        assert_eq!(wire.response().status, 200);
+    }
+    gateway.idle("floods");
+    assert_eq!((gateway.counted("floods", 200), gateway.counted("floods", 499)), (2.0, 0.0));
+}
+
+#[test]
 fn the_call_id_is_the_clients_own_or_a_new_one() {
     let gateway = gateway();
     let request = gateway.request("GET", "/function/env").header("x-call-id", "my-own-7");

@@ -62,6 +62,8 @@ struct Chain<'a> {
     gateway: &'a Gateway,
     connection: &'a ConnectionTask,
     peer: SocketAddr,
+    /// The client's: of an answer to a HEAD the server sends no body.
+    method: Method,
     call_id: CallId,
     started_at: SystemTime,
     began: Instant,
@@ -86,6 +88,7 @@ pub(super) async fn invoke(
         gateway,
         connection,
         peer,
+        method: request.method().clone(),
         call_id: headers::call_id(request.headers()),
         started_at: SystemTime::now(),
         began: Instant::now(),
@@ -189,7 +192,7 @@ impl Chain<'_> {
         }
         let deadline = deadline.or_after(function.settings.exec_timeout);
         let took = inflight.since().elapsed();
-        CountedBody::wrap(response, inflight, took, deadline, rest, self.connection)
+        CountedBody::wrap(response, &self.method, inflight, took, deadline, rest, self.connection)
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bramble_provider::{Body, BodyError, ProviderError};
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::header::CONTENT_LENGTH;
+use http::response::Parts;
+use http::{Method, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::deadline::Deadline;
@@ -28,12 +30,19 @@ pub(super) struct CountedBody {
     _cut_off: CutOff,
     /// What becomes of the request's body, of which the function may still be reading.
     request: Option<Rest>,
+    /// Bytes that the server still sends, where the head tells that.
+    ///
+    /// It drops a body of which it has them all, also unasked. Then nothing was cut short, and a guest that
+    /// goes on is ended as one whose client has gone: nobody would ever read what it does.
+    owed: Option<u64>,
 }
 
 impl CountedBody {
-    /// Counts a whole response at once, with the time that it `took`, and a streamed one at its end.
+    /// Counts a whole response to a request of this method at once, with the time that it `took`, and a
+    /// streamed one at its end.
     pub(super) fn wrap(
         response: Response<Body>,
+        method: &Method,
         inflight: Inflight,
         took: Duration,
         deadline: Deadline,
@@ -49,7 +58,8 @@ impl CountedBody {
             }
             Err(body) => {
                 let (inflight, _cut_off) = (Some(inflight), connection.cut_off_at(deadline.at()));
-                Body::stream(Bytes::new(), Self { body, inflight, status, deadline, _cut_off, request })
+                let owed = owed(method, &parts);
+                Body::stream(Bytes::new(), Self { body, inflight, status, deadline, _cut_off, request, owed })
             }
         };
         Response::from_parts(parts, body)
@@ -78,6 +88,15 @@ impl CountedBody {
     }
 }
 
+/// How many bytes of a body a server sends after this head; `None` when all that come.
+fn owed(method: &Method, head: &Parts) -> Option<u64> {
+    const WITHOUT_BODY: [StatusCode; 2] = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
+    if method == Method::HEAD || WITHOUT_BODY.contains(&head.status) {
+        return Some(0);
+    }
+    head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 impl HttpBody for CountedBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -92,7 +111,11 @@ impl HttpBody for CountedBody {
             return Poll::Ready(Some(Err("the invocation ran out of time".into())));
         }
         match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(frame))),
+            Poll::Ready(Some(Ok(frame))) => {
+                let sent = frame.data_ref().map_or(0, Bytes::len) as u64;
+                self.owed = self.owed.map(|owed| owed.saturating_sub(sent));
+                Poll::Ready(Some(Ok(frame)))
+            }
             Poll::Ready(Some(Err(error))) => {
                 self.break_off(Some(&error));
                 Poll::Ready(Some(Err(error)))
@@ -122,8 +145,7 @@ impl HttpBody for CountedBody {
 
 impl Drop for CountedBody {
     fn drop(&mut self) {
-        // A server that knows the length stops asking at the last byte; then nothing was cut short.
-        if self.body.is_end_stream() {
+        if self.owed == Some(0) || self.body.is_end_stream() {
             let status = self.status;
             self.finish(status);
         } else if self.deadline.is_over() {

@@ -175,3 +175,14 @@ pub(crate) fn handler(definitions: &str, handle: &str) -> Vec<u8> {
     );
     wat::parse_str(text).unwrap()
 }
+
+/// A `wasi:http` component whose handler runs these instructions of `answers.wat`: `(call $open (i32.const 200))
+/// (call $send (i32.const 10)) (call $finish)`. Its responses have a `content-length` where one is given.
+pub(crate) fn answers(content_length: Option<u32>, handle: &str) -> Vec<u8> {
+    let length = content_length.map(|length| length.to_string()).unwrap_or_default();
+    let text = include_str!("../../wat/answers.wat").replace("DIGITS", &length.len().to_string());
+    wat::parse_str(
+        text.replace("\"LENGTH\"", &format!("\"{length}\"")).replace("HANDLE))", &format!("{handle}))")),
+    )
+    .unwrap()
+}
