@@ -167,6 +167,9 @@ impl<S: Source, T: Target> Scaler<S, T> {
             }
             Ok(_) => {}
             Err(error) => {
+                if matches!(error, TickError::Target(_)) {
+                    self.journal.missed(None, self.epoch.elapsed());
+                }
                 if self.failing.begins() {
                     tracing::warn!(%error, "cannot scale; replicas stay as they are until this is over");
                 }
@@ -184,7 +187,13 @@ impl<S: Source, T: Target> Scaler<S, T> {
         }
         let view = self.target.observe().await?;
         let now = self.epoch.elapsed();
-        let loads = self.source.loads(&view.functions, now).await?;
+        let loads = match self.source.loads(&view.functions, now).await {
+            Ok(loads) => loads,
+            Err(error) => {
+                self.journal.missed(Some(&view), now);
+                return Err(error.into());
+            }
+        };
         let began = Instant::now();
         self.ticks += 1;
         let orders = self.decide_all(&view, &loads, now);

@@ -13,7 +13,7 @@ use super::idle::Idle;
 use crate::load::{Load, State};
 use crate::policy::{Defaults, Policy, PolicyError};
 use crate::stabilise::{Action, Decision, History};
-use crate::target::{Counters, Deployed, Observed};
+use crate::target::{Counters, Deployed, Observed, View};
 
 /// The word for pausing.
 pub(super) const FREEZE: &str = "freeze";
@@ -252,6 +252,23 @@ impl Journal {
     /// Forgets everything: another scaler decides now.
     pub(super) fn clear(&self) {
         self.all.lock().0.clear();
+    }
+
+    /// Takes note of a tick that could not decide: fewer replicas must have been enough for a whole window after it. How
+    /// long a function is idle goes on only where the target was seen.
+    pub(super) fn missed(&self, seen: Option<&View>, now: Duration) {
+        let mut all = self.all.lock();
+        for followed in all.0.values_mut() {
+            followed.history.interrupt();
+            if seen.is_none() {
+                followed.idle = Idle::new(followed.looked.started, now);
+            }
+        }
+        for observed in seen.iter().flat_map(|view| &view.functions) {
+            if let Some(followed) = all.get_mut(observed.function.name()) {
+                followed.idle.look(observed.counters.started, observed.is_busy(), now);
+            }
+        }
     }
 
     /// Takes note of why a tick decided nothing; `None` when it decided.

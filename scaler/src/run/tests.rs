@@ -226,6 +226,32 @@ async fn a_source_that_fails_changes_nothing_and_it_goes_on_afterwards() {
 }
 
 #[tokio::test]
+async fn nothing_goes_down_before_a_whole_window_after_an_outage() {
+    for target_is_away in [false, true] {
+        let mut bed = Bed::new(vec![function("echo")], ScalerConfig::default());
+        bed.load(&[("echo", 450.0)]);
+        bed.tick().await;
+        assert_eq!(bed.asked(), [scale("echo", 1, 10)]);
+        *bed.target.gone.lock() = target_is_away;
+        *bed.loads.0.lock() = None;
+        for _ in 0..3 {
+            bed.pass(200 * S);
+            assert_ne!(bed.tick().await, Outcome::Done);
+        }
+        *bed.target.gone.lock() = false;
+        bed.load(&[("echo", 1.0)]);
+        for _ in 0..30 {
+            bed.tick().await;
+            bed.pass(10 * S);
+        }
+        assert_eq!(bed.asked(), [], "five minutes of good data come first");
+        bed.pass(20 * S);
+        bed.tick().await;
+        assert_eq!(bed.asked(), [scale("echo", 10, 1)]);
+    }
+}
+
+#[tokio::test]
 async fn a_target_that_fails_changes_nothing() {
     let mut bed = Bed::new(vec![function("echo")], ScalerConfig::default());
     bed.load(&[("echo", 100.0)]);

@@ -34,7 +34,8 @@ struct Period {
 }
 
 impl History {
-    /// Begins a tick: takes note of replicas that somebody else added, and of new periods.
+    /// Begins a tick: takes note of replicas that somebody else added, or that were there when nothing was known yet,
+    /// and of new periods.
     pub(super) fn turn(&mut self, tuning: &Tuning, desired: u32, now: Duration) {
         // What lies between the two is a decision that takes its time, or was cut short by a share.
         if self.last.is_none_or(|(decided, seen)| desired > decided.max(seen)) {
@@ -59,6 +60,11 @@ impl History {
         self.newest = part;
         let peak = &mut self.peaks[index(part)];
         *peak = replicas.max(*peak);
+    }
+
+    /// Nothing was known for a while: the window begins anew at the next tick, with what is desired then.
+    pub(crate) fn interrupt(&mut self) {
+        (self.last, self.waiting) = (None, None);
     }
 
     /// Takes note of whether invocations wait now, and answers whether they have for long enough to be no accident.

@@ -28,6 +28,43 @@ fn sleepy() -> Bed {
 }
 
 #[tokio::test]
+async fn an_outage_is_no_idle_time() {
+    let busy = Counters { started: 1, inflight: 1, ..Counters::default() };
+    let after = Counters { started: 1, ..Counters::default() };
+    for target_is_away in [false, true] {
+        let mut bed = sleepy();
+        bed.each(|observed| observed.counters = busy);
+        bed.tick().await;
+        *bed.target.gone.lock() = target_is_away;
+        let loads = bed.loads.0.lock().take();
+        bed.pass(1_300 * S);
+        bed.tick().await;
+        // What ran meanwhile ends just before the next look.
+        bed.each(|observed| observed.counters = after);
+        *bed.target.gone.lock() = false;
+        *bed.loads.0.lock() = loads;
+        bed.pass(S);
+        bed.tick().await;
+        assert_eq!(bed.asked(), [], "it was in use a second ago");
+        bed.pass(1_200 * S);
+        bed.tick().await;
+        assert_eq!(bed.asked(), [scale("echo", 1, 0)]);
+    }
+}
+
+#[tokio::test]
+async fn idle_time_goes_on_while_a_source_is_away() {
+    let mut bed = sleepy();
+    bed.tick().await;
+    let loads = bed.loads.0.lock().take();
+    bed.pass(1_300 * S);
+    assert_eq!(bed.tick().await, Outcome::SourceFailed);
+    *bed.loads.0.lock() = loads;
+    bed.tick().await;
+    assert_eq!(bed.asked(), [scale("echo", 1, 0)], "the target told that nothing began");
+}
+
+#[tokio::test]
 async fn what_somebody_raises_stays_for_as_long_as_after_an_invocation() {
     for from in [0, 1] {
         let mut bed = sleepy();
