@@ -79,8 +79,17 @@ impl Prometheus {
             .map(|(place, observed)| (observed.function.name().as_str(), place))
             .collect();
         let mut rows = vec![Row::default(); functions.len()];
-        let Queries { scraped_at, started, rps, inflight, queued, queue_depth, cpu, on_containers } =
-            &self.queries;
+        let Queries {
+            scraped_at,
+            started,
+            rps,
+            inflight,
+            queued,
+            queue_depth,
+            cpu,
+            begun_on_containers: begun,
+            on_containers,
+        } = &self.queries;
         self.ask(scraped_at, &places, &mut rows, |row, is| row.age = Some(is.at - is.value)).await?;
         self.ask(started, &places, &mut rows, |row, is| row.started = Some(is.value)).await?;
         self.ask(rps, &places, &mut rows, |row, is| row.rps = Some(is.value)).await?;
@@ -89,6 +98,7 @@ impl Prometheus {
         self.ask(queue_depth, &places, &mut rows, |row, is| row.queue_depth = Some(is.value)).await?;
         self.ask(cpu, &places, &mut rows, |row, is| row.cpu = Some(is.value)).await?;
         if functions.iter().any(|observed| observed.state.runtime == Runtime::Hybrid) {
+            self.ask(begun, &places, &mut rows, |row, is| row.begun_on_containers = Some(is.value)).await?;
             self.ask(on_containers, &places, &mut rows, |row, is| row.on_containers = Some(is.value)).await?;
         }
         Ok(rows)
@@ -107,7 +117,8 @@ struct Row {
     /// Only while there are any: the series ends with the last one.
     queue_depth: Option<f64>,
     cpu: Option<f64>,
-    /// Of a hybrid: what its containers took.
+    /// Of a hybrid: what its containers took, in all and per second.
+    begun_on_containers: Option<f64>,
     on_containers: Option<f64>,
 }
 
@@ -134,10 +145,8 @@ impl Prometheus {
             return on_containers(row, observed);
         }
         let waiting = row.queued.unwrap_or(0.0);
-        // A series of a count begins with the first invocation. Without it there was none; with it
-        // but without a rate there was one scrape, which tells nothing.
         Load {
-            rps: row.rps.or_else(|| row.started.is_none().then_some(0.0)),
+            rps: rate(row.rps, row.started),
             inflight: row.inflight.map(|inflight| (inflight - waiting).max(0.0)),
             cpu_cores: row.cpu,
             queued: row.queued.map(|queued| queued + row.queue_depth.unwrap_or(0.0)),
@@ -147,13 +156,18 @@ impl Prometheus {
     }
 }
 
+/// A series of a count begins with the first invocation. Without it there was none; with it but without a rate there
+/// was one scrape, which tells nothing.
+fn rate(rate: Option<f64>, count: Option<f64>) -> Option<f64> {
+    rate.or_else(|| count.is_none().then_some(0.0))
+}
+
 /// The load of a hybrid's containers, which are its replicas. The series of a function are of both halves, so what
 /// runs or waits now is the registry's to say.
 fn on_containers(row: Row, observed: &Observed) -> Load {
     let Counters { inflight, queued, queue_depth, .. } = observed.counters;
     Load {
-        // Its series begins with the first invocation that a container takes.
-        rps: row.on_containers.or(Some(0.0)),
+        rps: rate(row.on_containers, row.begun_on_containers),
         inflight: Some(inflight.saturating_sub(queued).into()),
         cpu_cores: row.cpu,
         queued: Some(queued.saturating_add(queue_depth).into()),

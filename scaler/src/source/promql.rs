@@ -153,7 +153,9 @@ pub struct Queries {
     pub queue_depth: Query,
     /// CPUs in use.
     pub cpu: Query,
-    /// Invocations of hybrid functions that containers took, per second.
+    /// Invocations of hybrid functions that containers took, in all.
+    pub begun_on_containers: Query,
+    /// The same per second.
     pub on_containers: Query,
 }
 
@@ -183,6 +185,7 @@ impl Queries {
             queued: of_all("sum", series("bramble_function_queued").to_string()),
             queue_depth: of_all("sum", series("bramble_queue_depth").to_string()),
             cpu: of_all("sum", rate(&series("bramble_function_cpu_seconds_total"))),
+            begun_on_containers: of_all("sum", hybrid.to_string()),
             on_containers: of_all("sum", rate(&hybrid)),
         }
     }
@@ -225,14 +228,25 @@ mod tests {
     fn a_selector_is_in_every_query_of_ours() {
         let selector: Selector = r#"job="gateway", cluster=~"h\"o\\me" "#.parse().unwrap();
         let queries = Queries::new(&selector, MINUTE);
-        let Queries { scraped_at, started, rps, inflight, queued, queue_depth, cpu, on_containers } =
-            &queries;
+        let Queries {
+            scraped_at,
+            started,
+            rps,
+            inflight,
+            queued,
+            queue_depth,
+            cpu,
+            begun_on_containers,
+            on_containers,
+        } = &queries;
         for query in [scraped_at, started, rps, inflight, queued, queue_depth, cpu] {
             let written = r#"{job="gateway",cluster=~"h\"o\\me"}"#;
             assert!(query.as_str().contains(written), "{query:?}");
         }
         let narrowed = r#"{job="gateway",cluster=~"h\"o\\me",runtime="container"}"#;
-        assert!(on_containers.as_str().contains(narrowed), "{on_containers:?}");
+        for query in [begun_on_containers, on_containers] {
+            assert!(query.as_str().contains(narrowed), "{query:?}");
+        }
     }
 
     #[test]

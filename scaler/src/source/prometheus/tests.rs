@@ -100,8 +100,10 @@ async fn what_waits_in_the_asynchronous_queue_waits_beside_what_runs() {
 #[tokio::test]
 async fn of_a_hybrid_what_its_containers_bear_counts() {
     let mut script = healthy();
-    let on_containers = "runtime%3D%22container%22";
-    script.insert(0, (on_containers, StatusCode::OK, vector(&[("echo", "4.5")])));
+    let (rate, count) =
+        ("irate%28bramble_hybrid_invocations_total", "%20%28bramble_hybrid_invocations_total");
+    script.insert(0, (count, StatusCode::OK, vector(&[("echo", "90")])));
+    script.insert(0, (rate, StatusCode::OK, vector(&[("echo", "4.5")])));
     let counters = Counters { inflight: 2, queued: 1, queue_depth: 3, ..Counters::default() };
     let mut hybrid = observed("echo", &[], counters);
     hybrid.state.runtime = Runtime::Hybrid;
@@ -109,6 +111,9 @@ async fn of_a_hybrid_what_its_containers_bear_counts() {
     let mut source = serve(script.clone()).await;
     let load = source.loads(std::slice::from_ref(&hybrid), Duration::ZERO).await.unwrap()[0];
     assert_eq!((load.rps, load.inflight, load.queued), (Some(4.5), Some(1.0), Some(4.0)));
+    script.lock().remove(0);
+    let load = source.loads(std::slice::from_ref(&hybrid), Duration::ZERO).await.unwrap()[0];
+    assert_eq!(load.rps, None, "one scrape tells no rate");
     script.lock().remove(0);
     let load = source.loads(std::slice::from_ref(&hybrid), Duration::ZERO).await.unwrap()[0];
     assert_eq!(load.rps, Some(0.0), "no container took any");
