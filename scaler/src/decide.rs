@@ -51,7 +51,7 @@ pub enum Reason {
     AtZero,
     /// It has no replicas and invocations wait.
     Wanted {
-        /// How many run or wait.
+        /// How many wait.
         invocations: f64,
     },
     /// The load is missing, too old, or no number.
@@ -141,12 +141,10 @@ pub fn alert(policy: &Policy, firing: bool, current: u32) -> u32 {
     current.saturating_add(step).min(policy.max)
 }
 
-/// A function at 0 stays there until somebody waits: rates over a past window say nothing then.
+/// A function at 0 stays there until somebody waits: rates over a past window say nothing then, and what still runs
+/// needs no replica beside its own.
 fn from_zero(policy: &Policy, load: &Load, state: &State) -> Proposal {
-    let queued = sane(load.queued).unwrap_or(0.0);
-    // At 0 containers the module of a hybrid function still serves: running is not waiting.
-    let running = if state.runtime == Runtime::Hybrid { 0.0 } else { sane(load.inflight).unwrap_or(0.0) };
-    let invocations = queued + running;
+    let invocations = sane(load.queued).unwrap_or(0.0);
     if invocations > 0.0 {
         // Containers start faster one after the other; slots are there at once.
         let replicas = if state.runtime == Runtime::Wasm { policy.floor() } else { 1 };

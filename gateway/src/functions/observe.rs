@@ -48,14 +48,8 @@ impl Functions {
         held: &impl Fn(&FunctionName) -> bool,
     ) -> Observed {
         let (name, runtime) = (&function.spec.name, function.runtime);
-        let slots = self.0.providers.slots(runtime, name);
         let containers = self.0.providers.containers(runtime, name);
         let cpu_time = self.0.providers.cpu_time(runtime, name);
-        let queued = match runtime {
-            Runtime::Wasm => slots.map_or(0, |slots| slots.queued),
-            // What waits for a slot of a hybrid's module waits for no container.
-            Runtime::Container | Runtime::Hybrid => containers.map_or(0, |(_, queued)| queued),
-        };
         let desired = function.desired();
         let replicas = match runtime {
             Runtime::Wasm => Replicas { desired, available: desired, frozen: 0 },
@@ -75,7 +69,7 @@ impl Functions {
             counters: Counters {
                 started: function.begun(),
                 inflight: self.0.on_replicas(function),
-                queued,
+                queued: self.0.providers.queued(runtime, name),
                 // The queue is not the registry's; whoever knows it adds them.
                 queue_depth: 0,
                 cpu_seconds: cpu_time.map(|time| time.as_secs_f64()),

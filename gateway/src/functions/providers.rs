@@ -316,6 +316,17 @@ impl Providers {
         self.containers.inflight(name).unwrap_or_default()
     }
 
+    /// Invocations that wait for a replica.
+    pub(super) fn queued(&self, runtime: Runtime, name: &FunctionName) -> u32 {
+        match runtime {
+            Runtime::Wasm => self.wasm.slots(name).map_or(0, |slots| slots.queued),
+            // What waits for a slot of a hybrid's module waits for no container.
+            Runtime::Container | Runtime::Hybrid => {
+                self.containers.counts(name).map_or(0, |(_, queued)| queued)
+            }
+        }
+    }
+
     /// The replicas of a function in containers, and how many invocations wait for one.
     pub(super) fn containers(&self, runtime: Runtime, name: &FunctionName) -> Option<(Replicas, u32)> {
         match runtime {

@@ -103,7 +103,24 @@ impl Inner {
     pub(super) async fn scale(&self, name: &FunctionName, desired: u32) -> Result<(), GatewayError> {
         let _turn = self.order.turn(name).await?;
         let current = self.existing(name)?;
-        Ok(self.set_desired(&current, desired, Keep::Durably).await?)
+        self.set_desired(&current, desired, Keep::Durably).await?;
+        // What runs comes to its end there. What waits for a replica would wait in vain, so it brings the function back
+        // as one that comes later does.
+        if desired == 0 && self.is_waited_for(&current).await {
+            self.wake(&current).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether invocations wait for a replica of a function that was just taken to 0.
+    async fn is_waited_for(&self, function: &Function) -> bool {
+        let waits = || self.providers.queued(function.runtime, &function.spec.name) > 0;
+        if waits() {
+            return true;
+        }
+        // One that saw the old number may be about to wait.
+        tokio::time::sleep(LEAVE_LOOK).await;
+        waits()
     }
 
     /// The scale from 0. Stored lazily: an invocation waits for it, and when a crash takes it back,
@@ -114,9 +131,13 @@ impl Inner {
         if current.desired() > 0 {
             return Ok(());
         }
+        self.wake(&current).await
+    }
+
+    async fn wake(&self, current: &Function) -> Result<(), ProviderError> {
         let few = self.default_desired(current.runtime);
         let wanted = current.spec.scale_min()?.unwrap_or(few).max(1);
-        self.set_desired(&current, wanted, Keep::Lazily).await
+        self.set_desired(current, wanted, Keep::Lazily).await
     }
 
     pub(super) async fn set_desired(

@@ -13,7 +13,7 @@ use crate::load::{Load, State};
 use crate::policy::Defaults;
 use crate::source::Source;
 use crate::stabilise::{Action, Decision, Hold, Tuning, stabilise};
-use crate::target::{Observed, Target, View};
+use crate::target::{Counters, Observed, Target, View};
 
 impl<S: Source, T: Target> Scaler<S, T> {
     /// Decides on every function, and answers what is to be done.
@@ -58,6 +58,11 @@ impl<S: Source, T: Target> Scaler<S, T> {
         let idle_for = idle_for(function, observed, &load, now);
         load.idle_for = load.idle_for.map(|_| idle_for);
         load.waiting = function.waiting(&observed.counters);
+        if observed.state.desired == 0 {
+            // Who waited when a source looked may have been served since, on what somebody took away then.
+            let Counters { queued, queue_depth, .. } = observed.counters;
+            load.queued = Some(queued.saturating_add(queue_depth).into());
+        }
         (function.load, function.state) = (load, observed.state);
         let policy = *function.policy.as_ref().ok()?;
         let mut tuning = Tuning::of(observed.function.runtime());

@@ -308,6 +308,25 @@ async fn a_change_that_failed_waits_before_it_is_tried_again() {
 }
 
 #[tokio::test]
+async fn what_runs_or_waited_a_while_ago_does_not_bring_a_function_back_from_zero() {
+    let busy = Counters { started: 9, inflight: 3, queued: 2, ..Counters::default() };
+    let mut bed = Bed::new(vec![observed("echo", &LABELS, busy)], ScalerConfig::default());
+    let seen = Load { inflight: Some(1.0), queued: Some(2.0), ..quiet() };
+    *bed.loads.0.lock() = Some([("echo".to_owned(), seen)].into());
+    bed.tick().await;
+    assert_eq!(bed.asked(), [scale("echo", 1, 3)]);
+    // An operator takes it to 0; the two that waited have been served, and one runs on.
+    bed.each(|observed| {
+        (observed.state.desired, observed.counters) = (0, Counters { inflight: 1, queued: 0, ..busy });
+    });
+    bed.tick().await;
+    assert_eq!(bed.asked(), []);
+    bed.each(|observed| observed.counters.queued = 1);
+    bed.tick().await;
+    assert_eq!(bed.asked(), [scale("echo", 0, 1)], "this one waits");
+}
+
+#[tokio::test]
 async fn a_firing_alert_keeps_it_up() {
     let mut held = function("echo");
     (held.held, held.state.desired, held.state.available) = (true, 9, 9);

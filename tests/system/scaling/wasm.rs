@@ -108,6 +108,44 @@ fn a_hot_function_cannot_take_the_slots_of_another() {
 }
 
 #[test]
+fn what_still_runs_does_not_undo_an_operators_zero() {
+    let gateway = quick().start();
+    gateway.deploy("naps", &guest::cat());
+    let mut open = gateway.wire();
+    open.begin("naps").chunk(b"first");
+    assert_eq!(open.response().status, 200);
+    gateway.scale("naps", 0);
+    pass(&gateway, "done", 10.0);
+    assert_eq!(desired(&gateway, "naps"), 0);
+    open.chunk(b"second").end();
+    assert_eq!(open.piece().unwrap().unwrap(), b"first");
+    assert_eq!(open.piece().unwrap().unwrap(), b"second");
+    assert_eq!(open.piece().unwrap(), None);
+    pass(&gateway, "done", 10.0);
+    assert_eq!(desired(&gateway, "naps"), 0, "nobody asked for it");
+    gateway.invoke("naps", "awake").says(200, "awake");
+    assert_eq!(desired(&gateway, "naps"), 16);
+}
+
+#[test]
+fn who_waits_when_an_operator_takes_a_function_to_zero_is_served() {
+    let start = Start::new().flag("--scaler", "off").flag("--queue-wait", "10m");
+    let gateway = start.flag("--upstream-timeout", "10m").start();
+    gateway.deploy_with("one", &guest::cat(), follows(1, 1));
+    let mut first = gateway.wire();
+    first.begin("one").chunk(b"first");
+    assert_eq!(first.response().status, 200);
+    let mut second = gateway.wire();
+    second.begin("one").chunk(b"second").end();
+    wait::until("it waits", || gateway.metric("bramble_function_queued{function_name=\"one\"}") == 1.0);
+    gateway.scale("one", 0);
+    drop(first);
+    assert_eq!(second.response().status, 200);
+    assert_eq!(second.piece().unwrap().unwrap(), b"second");
+    assert_eq!(second.piece().unwrap(), None);
+}
+
+#[test]
 fn a_function_that_is_removed_or_replaced_during_ticks_leaves_no_error() {
     let gateway = Start::new().flag("--scale-interval", "1ms").flag("--scale-down-window", "1ms").start();
     for round in 0..20 {
