@@ -6,6 +6,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use bramble_provider::{Code, DEFAULT_NAMESPACE, FunctionSpec, ProviderError, Replicas, Runtime};
+use bramble_scaler::policy::MAX_REPLICAS;
 use http::{HeaderMap, StatusCode};
 
 use super::body;
@@ -247,8 +248,17 @@ pub(super) async fn scale(
     }
     audit::about(&name);
     let replicas = scaling.replicas.ok_or_else(|| required("replicas"))?;
+    check_replicas("replicas", replicas)?;
     gateway.functions.scale(&name, replicas).await?;
     Ok(StatusCode::ACCEPTED)
+}
+
+/// Refuses more replicas than a label may ask for. A function's own maximum is the scaler's to hold, as in the original.
+pub(super) fn check_replicas(field: &str, replicas: u32) -> Result<(), ProviderError> {
+    if replicas > MAX_REPLICAS {
+        return Err(invalid(field, format!("{replicas} is more than {MAX_REPLICAS}")));
+    }
+    Ok(())
 }
 
 /// Pauses the idle replicas of a function in containers; answers how many.

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bramble_provider::{FunctionName, ProviderError};
 use bramble_scaler::Explained;
 use bramble_scaler::target::wire::{
-    ChangeDocument, ChangedDocument, ExplanationDocument, LeaseDocument, ViewDocument,
+    ChangeDocument, ChangeKind, ChangedDocument, ExplanationDocument, LeaseDocument, ViewDocument,
 };
 use http::StatusCode;
 use serde::Serialize;
@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::body;
 use super::extract::Named;
+use super::functions::check_replicas;
 use super::wire::{invalid, required};
 use crate::auth::audit;
 use crate::error::{GatewayError, excerpt};
@@ -168,6 +169,9 @@ pub(super) async fn change(
     check_holder(&wanted.holder)?;
     audit::about(&wanted.name);
     let change = wanted.change().map_err(required)?;
+    if let ChangeKind::Scale { to, .. } = change {
+        check_replicas("to", to)?;
+    }
     let changed = gateway.scaled(&wanted.holder, &wanted.name, change).await?;
     Ok((StatusCode::ACCEPTED, Json(ChangedDocument { changed })))
 }

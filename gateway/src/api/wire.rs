@@ -83,7 +83,7 @@ pub(super) struct Removal {
 #[schema(as = ScaleServiceRequest)]
 pub(super) struct Scaling {
     pub(super) service_name: Option<String>,
-    #[schema(required = true, value_type = u32)]
+    #[schema(required = true, value_type = u32, maximum = 10_000)]
     pub(super) replicas: Option<u32>,
     pub(super) namespace: Option<String>,
 }

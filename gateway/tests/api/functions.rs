@@ -101,6 +101,12 @@ async fn scaling_is_seen_at_once_and_zero_is_left_out() {
     scale(json!({"serviceName": "other", "replicas": 1})).await.refused(400, "invalid_spec", "other");
     scale(json!({"serviceName": "echo"})).await.refused(400, "invalid_spec", "replicas");
     scale(json!({"replicas": -1})).await.refused(400, "invalid_spec", "-1");
+    scale(json!({"replicas": 10_001})).await.refused(
+        400,
+        "invalid_spec",
+        "replicas: 10001 is more than 10000",
+    );
+    scale(json!({"replicas": u32::MAX})).await.refused(400, "invalid_spec", "4294967295");
     let body = json!({"replicas": 1});
     server.json("POST", "/system/scale-function/nobody", body).await.refused(
         404,
