@@ -17,7 +17,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use bramble_provider::{Body, FunctionName, Invocation, ProviderError, Runtime};
+use bramble_provider::{Body, CallId, FunctionName, Invocation, ProviderError, Runtime};
 use http::{Request, Response, StatusCode};
 
 use crate::auth::token;
@@ -35,8 +35,6 @@ use tunnel::Upgrade;
 /// What every function's path begins with.
 pub(crate) const PREFIX: &str = "/function/";
 
-/// When a client refused by `max_inflight` may try again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// When a client may ask again for a function that needs its operator: a redeploy brings it back.
 const FAULT_RETRY_AFTER: Duration = Duration::from_secs(60);
 
@@ -60,17 +58,17 @@ pub(crate) async fn invoke(
     if let Err(refusal) = token::check(&function, request.headers(), &gateway.secrets) {
         return Response::from(&refusal);
     }
-    if let Some(refusal) = over_max_inflight(&function) {
-        return error_response(&refusal);
-    }
     let call_id = headers::call_id(request.headers());
+    let inflight = match Inflight::admit(function) {
+        Ok(inflight) => inflight,
+        Err(refusal) => return refused(&refusal, &call_id, started_at),
+    };
+    let function = inflight.function();
     let upgrade = Upgrade::of(&mut request, function.runtime);
     headers::strip_hop_by_hop(request.headers_mut());
     if let Some(upgrade) = &upgrade {
         upgrade.keep(request.headers_mut());
     }
-    let inflight = Inflight::begin(function);
-    let function = inflight.function();
     let deadline = Deadline::after(inflight.since(), gateway.config.upstream_timeout);
     let (request, incoming) = request.into_parts();
     let method = request.method.clone();
@@ -169,16 +167,12 @@ fn unasked_upgrade(function: &Function) -> ProviderError {
     }
 }
 
-fn over_max_inflight(function: &Function) -> Option<ProviderError> {
-    // Summed up over all cores, so only where there is a limit.
-    let limit = function.settings.max_inflight?;
-    let inflight = function.inflight();
-    (inflight >= limit).then(|| ProviderError::Saturated {
-        name: function.spec.name.clone(),
-        inflight,
-        queued: 0,
-        retry_after: RETRY_AFTER,
-    })
+/// The answer to an invocation for which `max_inflight` leaves no room.
+fn refused(refusal: &ProviderError, call_id: &CallId, started_at: SystemTime) -> Response<Body> {
+    let mut response = error_response(refusal);
+    let took = started_at.elapsed().unwrap_or_default();
+    headers::answer(response.headers_mut(), call_id, started_at, took);
+    response
 }
 
 #[cfg(test)]

@@ -102,7 +102,10 @@ fn max_inflight_refuses_what_is_over_it() {
         wire.begin("two").chunk(b"here");
         assert_eq!(wire.response().status, 200);
     }
-    gateway.invoke("two", "third").refused(429, "saturated", "two");
+    let refused = gateway.invoke("two", "third");
+    assert!(!refused.header("x-call-id").is_empty() && !refused.header("x-start-time").is_empty());
+    refused.refused(429, "saturated", "two");
+    assert_eq!(gateway.counted("two", 429), 1.0);
     drop(held);
     gateway.idle("two");
     gateway.invoke("two", "fourth").says(200, "fourth");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 use bramble_host::sharded::Presence;
-use bramble_provider::{FunctionSpec, Runtime, Settings};
+use bramble_provider::{FunctionSpec, ProviderError, Runtime, Settings};
 use http::StatusCode;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -18,6 +18,9 @@ use crate::store::StoredFunction;
 
 /// What may follow a name and means the default namespace.
 pub(super) const DEFAULT_SUFFIX: &str = ".openfaas-fn";
+
+/// When a client refused by `max_inflight` may try again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What an invocation is counted as when the client went away before it ended. Not a status that
 /// anybody receives; nginx made the number known.
@@ -90,6 +93,8 @@ struct Live {
     left_out: AtomicU64,
     added: AtomicU64,
     activation: Mutex<()>,
+    /// Held while one is admitted to a function that has `max_inflight`; the others do not touch it.
+    admission: parking_lot::Mutex<()>,
 }
 
 impl Function {
@@ -106,6 +111,7 @@ impl Function {
             left_out: AtomicU64::new(0),
             added: AtomicU64::new(0),
             activation: Mutex::new(()),
+            admission: parking_lot::Mutex::new(()),
         };
         let hybrid = router(&stored.spec, None, hybrids);
         Self::with(stored, settings, hybrid, Arc::new(live))
@@ -269,6 +275,26 @@ impl Inflight {
         function.invocations.come();
         function.live.metrics.started();
         Self { function, since: Instant::now(), code: None, took: None }
+    }
+
+    /// The same where `max_inflight` leaves room for one more. One that is refused is counted, as one that finds a full
+    /// queue is, and over at once: it takes no room from others.
+    ///
+    /// # Errors
+    /// [`ProviderError::Saturated`].
+    pub fn admit(function: impl Into<Held>) -> Result<Self, ProviderError> {
+        let function = function.into();
+        let Some(limit) = function.settings.max_inflight else { return Ok(Self::begin(function)) };
+        let live = function.live.clone();
+        // One after the other, or several would take the last place.
+        let _alone = live.admission.lock();
+        let inflight = function.inflight();
+        if inflight < limit {
+            return Ok(Self::begin(function));
+        }
+        let name = function.spec.name.clone();
+        Self::begin(function).finish(StatusCode::TOO_MANY_REQUESTS);
+        Err(ProviderError::Saturated { name, inflight, queued: 0, retry_after: RETRY_AFTER })
     }
 
     /// What is invoked: the revision that was current when the invocation was admitted.

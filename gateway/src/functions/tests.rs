@@ -1,5 +1,7 @@
 //! The registry when the store cannot keep what it is asked to keep.
 
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::SystemTime;
 
 use bramble_host::{HostConfig, WasmProvider};
@@ -71,6 +73,46 @@ async fn a_full_disk_changes_nothing_at_all() {
     assert_eq!(wasm.replicas(&name).await.unwrap().desired, 9);
     functions.remove(&name).await.unwrap();
     assert!(functions.get("echo").is_none() && wasm.list().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn max_inflight_holds_however_many_come_at_once() {
+    const THREADS: usize = 4;
+    let Fixture { functions, mut spec, _dir, .. } = fixture().await;
+    spec.env.insert("max_inflight".into(), "1".into());
+    functions.deploy(spec, Mode::Update).await.unwrap();
+    let function = functions.get("echo").unwrap();
+    let (running, together) = (AtomicU32::new(0), Barrier::new(THREADS));
+    let (mut served, mut refused) = (0, 0);
+    std::thread::scope(|scope| {
+        let client = || {
+            together.wait();
+            let mut fates = [0, 0];
+            for _ in 0..10_000 {
+                match Inflight::admit(function.clone()) {
+                    Err(refusal) => {
+                        assert!(matches!(refusal, ProviderError::Saturated { .. }), "{refusal}");
+                        fates[1] += 1;
+                    }
+                    Ok(admitted) => {
+                        assert_eq!(running.fetch_add(1, SeqCst), 0, "two at once");
+                        fates[0] += 1;
+                        running.fetch_sub(1, SeqCst);
+                        admitted.finish(http::StatusCode::OK);
+                    }
+                }
+            }
+            fates
+        };
+        let clients: Vec<_> = (0..THREADS).map(|_| scope.spawn(client)).collect();
+        for client in clients {
+            let [of_served, of_refused] = client.join().unwrap();
+            (served, refused) = (served + of_served, refused + of_refused);
+        }
+    });
+    assert!(served > 0 && served + refused == 10_000 * THREADS as u64);
+    assert_eq!(function.metrics().invocations(), served + refused, "each is counted");
+    assert_eq!(function.inflight(), 0);
 }
 
 #[tokio::test]

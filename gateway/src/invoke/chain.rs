@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use super::deadline::Deadline;
 use super::request_body::{Arrived, Broken, Rest};
 use super::response_body::CountedBody;
-use super::{PREFIX, answer, headers, over_max_inflight, unasked_upgrade, unknown};
+use super::{PREFIX, answer, headers, refused, unasked_upgrade, unknown};
 use crate::auth::token;
 use crate::error::{GatewayError, error_response};
 use crate::functions::{Function, Inflight};
@@ -166,10 +166,10 @@ impl Chain<'_> {
         body: Body,
         rest: Option<Rest>,
     ) -> Response<Body> {
-        if let Some(refusal) = over_max_inflight(&function) {
-            return error_response(&refusal);
-        }
-        let inflight = Inflight::begin(function);
+        let inflight = match Inflight::admit(function) {
+            Ok(inflight) => inflight,
+            Err(refusal) => return refused(&refusal, &self.call_id, self.started_at),
+        };
         let function = inflight.function();
         let deadline = Deadline::after(self.began, self.gateway.config.upstream_timeout);
         let invocation = Invocation {

@@ -6,7 +6,7 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt;
 
 use super::deadline::Deadline;
-use super::{answer, headers, over_max_inflight};
+use super::{answer, headers};
 use crate::error::{GatewayError, status_of};
 use crate::functions::{Function, Inflight};
 use crate::state::Gateway;
@@ -35,11 +35,8 @@ pub(crate) async fn call(
     invocation: Invocation,
     most_bytes: usize,
 ) -> Result<Ended, ProviderError> {
-    if let Some(refusal) = over_max_inflight(&function) {
-        return Err(refusal);
-    }
     let (call_id, started_at) = (invocation.call_id.clone(), invocation.started_at);
-    let inflight = Inflight::begin(function);
+    let inflight = Inflight::admit(function)?;
     let deadline = Deadline::after(inflight.since(), gateway.config.upstream_timeout);
     let answered = answer(gateway, inflight.function(), invocation, &deadline, None).await;
     let mut response = match answered {
