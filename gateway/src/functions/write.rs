@@ -314,13 +314,16 @@ fn module_of(code: &Code) -> Option<Digest> {
 }
 
 /// Replicas after a redeploy. What the scaler or an operator chose stays, unless the new spec asks
-/// for another minimum; and what is deployed anew is wanted, so it does not stay at 0.
+/// for another minimum. What is deployed anew is wanted, so it does not stay at 0: it begins as if it were new.
 fn desired_after(current: &Function, next: &FunctionSpec, default: u32) -> Result<u32, ProviderError> {
     let (before, min) = (current.spec.scale_min()?, next.scale_min()?);
     Ok(match min {
         // Slots and containers are not counted alike.
         _ if min == before && current.runtime.has_containers() == next.runtime().has_containers() => {
-            current.desired().max(min.unwrap_or(1))
+            match current.desired() {
+                0 => min.unwrap_or(default),
+                chosen => chosen.max(min.unwrap_or(1)),
+            }
         }
         Some(min) => min,
         None => default,
