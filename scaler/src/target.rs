@@ -69,7 +69,7 @@ impl Observed {
 pub struct View {
     /// The functions, in any order, each once.
     pub functions: Vec<Observed>,
-    /// Wasm slots of the host, which its functions share.
+    /// Wasm slots of the host, which its functions share, without those that modules of hybrids hold now.
     pub wasm_slots: u32,
     /// Slots of a wasm function that asks for no number.
     pub default_slots: u32,

@@ -41,6 +41,15 @@ impl Functions {
         there.map(|function| self.observed(function, memory_short, &held)).collect()
     }
 
+    /// Slots that the modules of hybrids hold now; what is scaled of a hybrid are its containers.
+    pub(crate) fn held_by_modules(&self) -> u32 {
+        let functions = self.0.snapshot.load_full();
+        let hybrids = functions.values().filter(|function| function.runtime == Runtime::Hybrid);
+        let held =
+            hybrids.filter_map(|function| self.0.providers.slots(function.runtime, &function.spec.name));
+        held.map(|slots| slots.busy).fold(0, u32::saturating_add)
+    }
+
     fn observed(
         &self,
         function: &Arc<Function>,

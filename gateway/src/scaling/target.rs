@@ -54,7 +54,7 @@ impl Gateway {
         }
         View {
             functions,
-            wasm_slots: self.wasm.engine_info().slots,
+            wasm_slots: self.wasm.engine_info().slots.saturating_sub(self.functions.held_by_modules()),
             default_slots: self.config.wasm.default_slots,
         }
     }

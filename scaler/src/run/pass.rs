@@ -134,11 +134,11 @@ fn idle_for(function: &mut Followed, observed: &Observed, load: &Load, now: Dura
     function.idle.look(observed.counters.started, raised || runs, now)
 }
 
-/// Holds the wasm functions that follow their load to the slots that the host has. Nobody goes to 0 by that: a
-/// slot that is lent for a moment is waited for, a module that was unloaded is read again.
+/// Holds the wasm functions that follow their load to the slots that the host has, without those that others hold.
+/// Nobody goes to 0 by that: a slot that is lent for a moment is waited for, a module that was unloaded is read again.
 fn divide(decisions: &mut [Option<(Decision, Option<Want>)>], view: &View) {
     let wants: Vec<Want> = decisions.iter().flatten().filter_map(|(_, want)| *want).collect();
-    let mut shares = share(view.wasm_slots, &wants).into_iter();
+    let mut shares = share(left_to(&wants, decisions, view), &wants).into_iter();
     for (at, decided) in decisions.iter_mut().enumerate() {
         let Some((decision, Some(want))) = decided else { continue };
         let Some(granted) = shares.next().map(|granted| granted.max(1)) else { continue };
@@ -150,4 +150,21 @@ fn divide(decisions: &mut [Option<(Decision, Option<Want>)>], view: &View) {
         let same = view.functions[at].state.desired == granted;
         decision.action = if same { Action::Keep } else { Action::Scale };
     }
+}
+
+/// Slots for those that follow their load: not those in which the others run something. What they only may run holds
+/// none, and minimums are not held back for them.
+fn left_to(wants: &[Want], decisions: &[Option<(Decision, Option<Want>)>], view: &View) -> u32 {
+    let others = view.functions.iter().zip(decisions).filter(|(observed, decided)| {
+        observed.state.runtime == Runtime::Wasm && !matches!(decided, Some((_, Some(_))))
+    });
+    let held = others.map(|(observed, _)| running(observed)).fold(0, u32::saturating_add);
+    let minimums = wants.iter().map(|want| want.min.min(want.wanted)).fold(0, u32::saturating_add);
+    view.wasm_slots.saturating_sub(held).max(minimums.min(view.wasm_slots))
+}
+
+/// Slots with an invocation in them. One whose request is still coming has none yet, so there may seem to be more.
+fn running(observed: &Observed) -> u32 {
+    let Counters { inflight, queued, .. } = observed.counters;
+    inflight.saturating_sub(queued).min(observed.state.desired)
 }

@@ -108,6 +108,25 @@ fn a_hot_function_cannot_take_the_slots_of_another() {
 }
 
 #[test]
+fn what_a_function_without_labels_runs_is_not_given_to_others() {
+    let gateway = quick().flag("--pool-slots", "12").start();
+    gateway.deploy("plain", &guest::cat());
+    gateway.deploy_with("follows", &naps(), follows(1, 100));
+    let mut open: Vec<_> = (0..10).map(|_| gateway.wire()).collect();
+    for wire in &mut open {
+        wire.begin("plain").chunk(b"here");
+        assert_eq!(wire.response().status, 200);
+    }
+    under_load(&gateway, "follows", 8, || {
+        until_desired(&gateway, "follows", |replicas| replicas == 2);
+        pass(&gateway, "done", 10.0);
+        assert_eq!(desired(&gateway, "follows"), 2, "ten of the twelve slots are another's");
+        drop(open);
+        until_desired(&gateway, "follows", |replicas| replicas >= 6);
+    });
+}
+
+#[test]
 fn what_still_runs_does_not_undo_an_operators_zero() {
     let gateway = quick().start();
     gateway.deploy("naps", &guest::cat());

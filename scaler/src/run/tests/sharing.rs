@@ -62,6 +62,43 @@ async fn a_minimum_that_was_asked_for_is_kept() {
 }
 
 #[tokio::test]
+async fn what_others_run_is_not_divided_and_minimums_are_not_held_back_for_them() {
+    let runs = |inflight| Counters { inflight, queued: 2, ..Counters::default() };
+    // It follows nothing, and runs 90 of the 100 slots.
+    let mut hot = observed("hot", &[], runs(92));
+    hot.state.desired = 95;
+    let mut idle = observed("idle", &[], Counters::default());
+    idle.state.desired = 500;
+    let warm = observed("warm", &[("com.openfaas.scale.max", "100")], Counters::default());
+    let mut bed = Bed::new(vec![hot, idle, warm], ScalerConfig::default());
+    bed.load(&[("warm", 40.0 * 45.0)]);
+    bed.tick().await;
+    assert_eq!(bed.asked(), [scale("warm", 1, 10)]);
+    assert!(bed.why("warm").why.contains("no slots"), "{}", bed.why("warm").why);
+    bed.each(|observed| {
+        if observed.function.name().as_str() == "hot" {
+            observed.counters = runs(72);
+        }
+    });
+    bed.pass(S);
+    bed.tick().await;
+    assert_eq!(bed.asked(), [scale("warm", 10, 30)]);
+
+    let labels = [("com.openfaas.scale.min", "16"), ("com.openfaas.scale.max", "100")];
+    let mut kept = observed("kept", &labels, Counters::default());
+    kept.state.desired = 16;
+    bed.target.functions.lock().push(kept);
+    bed.each(|observed| {
+        if observed.function.name().as_str() == "hot" {
+            (observed.state.desired, observed.counters) = (200, runs(202));
+        }
+    });
+    bed.load(&[("kept", 0.0)]);
+    bed.tick().await;
+    assert!(bed.asked().iter().all(|asked| !matches!(asked, Asked::Scale(name, ..) if name == "kept")));
+}
+
+#[tokio::test]
 async fn more_functions_than_slots_unload_nobody() {
     let mut bed = many(120, 100);
     bed.load(&[]);
