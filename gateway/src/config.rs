@@ -28,6 +28,8 @@ pub struct GatewayConfig {
     pub read_timeout: Duration,
     /// Longest an invocation may take from its arrival to the end of its response, queueing included.
     pub upstream_timeout: Duration,
+    /// How long requests are taken for when the gateway is to stop, while `/readyz` says that it will.
+    pub drain_delay: Duration,
     /// Longest wait for running invocations when the gateway stops.
     pub drain_timeout: Duration,
     /// Who may use the API.
@@ -60,6 +62,7 @@ impl GatewayConfig {
             max_body_bytes: 4 << 30,
             read_timeout: Duration::from_secs(60),
             upstream_timeout: Duration::from_secs(60),
+            drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
             auth: AuthConfig::default(),
             tls_cert: None,

@@ -1,4 +1,4 @@
-//! Whether the gateway takes requests: starting, ready, draining.
+//! Whether the gateway takes requests: starting, ready, leaving, draining.
 
 use tokio::sync::watch;
 
@@ -9,7 +9,9 @@ pub enum Phase {
     Starting,
     /// Requests are taken.
     Ready,
-    /// Stopping: what runs may finish, load balancers should go elsewhere.
+    /// About to stop: requests are taken, but load balancers should go elsewhere.
+    Leaving,
+    /// Stopping: what runs may finish.
     Draining,
 }
 
@@ -58,6 +60,7 @@ mod tests {
         let readiness = Readiness::starting();
         assert_eq!(readiness.phase(), Phase::Starting);
         readiness.advance(Phase::Ready);
+        readiness.advance(Phase::Leaving);
         readiness.advance(Phase::Draining);
         readiness.advance(Phase::Ready);
         assert_eq!(readiness.phase(), Phase::Draining);

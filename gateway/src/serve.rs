@@ -54,8 +54,8 @@ pub struct Running {
     pub tls: bool,
 }
 
-/// Runs a gateway until `shutdown` resolves, and then until what runs has ended or
-/// [`GatewayConfig::drain_timeout`] is over. Calls `ready` once requests are taken.
+/// Runs a gateway until `shutdown` resolves and [`GatewayConfig::drain_delay`] is over, and then until what runs has
+/// ended or [`GatewayConfig::drain_timeout`] is over. Calls `ready` once requests are taken.
 ///
 /// # Errors
 /// A text that says what kept it from starting: a port in use, a data directory that cannot be used.
@@ -100,8 +100,12 @@ pub async fn run(
             None => std::future::pending().await,
         }
     };
+    let leaves = async {
+        shutdown.await;
+        leave(&gateway).await;
+    };
     tokio::select! {
-        () = shutdown => {}
+        () = leaves => {}
         () = renewals => {}
         () = accept(&listener, &main, &connections) => {}
         () = accept(&metrics_listener, &metrics, &connections) => {}
@@ -110,6 +114,17 @@ pub async fn run(
     drop((scaler, schedules));
     drain(&gateway, listener, metrics_listener, connections, workers).await;
     Ok(())
+}
+
+/// Tells load balancers that the gateway is going, for as long as they may need to notice.
+async fn leave(gateway: &Gateway) {
+    let delay = gateway.config.drain_delay;
+    if delay.is_zero() {
+        return;
+    }
+    gateway.readiness.advance(Phase::Leaving);
+    tracing::info!(?delay, "not ready any more; requests are taken a little longer");
+    tokio::time::sleep(delay).await;
 }
 
 async fn drain(

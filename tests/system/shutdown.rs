@@ -35,6 +35,30 @@ fn a_running_invocation_finishes_and_nothing_new_begins() {
 }
 
 #[test]
+fn balancers_are_told_before_connections_are_refused() {
+    let mut gateway = Start::new().flag("--drain-delay", "10m").start();
+    gateway.deploy("cat", &guest::cat());
+    assert_eq!(gateway.get("/readyz").status, 200);
+    gateway.signal(Signal::TERM);
+    wait::until("it says that it is stopping", || gateway.get("/readyz").status == 503);
+    gateway.get("/healthz").expect(200);
+    gateway.invoke("cat", "still").says(200, "still");
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.ended().code(), Some(143));
+}
+
+#[test]
+fn what_is_asked_while_it_says_so_is_answered_and_it_ends_by_itself() {
+    let (mut gateway, mut wire) = with_one_running(&Start::new().flag("--drain-delay", "300ms"));
+    gateway.signal(Signal::TERM);
+    takes_no_more(&gateway);
+    wire.chunk(b"second").end();
+    assert_eq!(wire.piece().unwrap().unwrap(), b"second");
+    assert_eq!(wire.piece().unwrap(), None);
+    assert_eq!(gateway.ended().code(), Some(0));
+}
+
+#[test]
 fn the_wait_for_what_runs_has_an_end() {
     let (mut gateway, mut wire) = with_one_running(&Start::new().flag("--drain-timeout", "300ms"));
     gateway.signal(Signal::TERM);

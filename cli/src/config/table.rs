@@ -173,6 +173,9 @@ pub(crate) static SETTINGS: &[Setting] = &[
     setting!(Gateway Duration "upstream_timeout" / "BRAMBLE_UPSTREAM_TIMEOUT" / "upstream_timeout"
         => gateway.upstream_timeout as limit,
         "Longest an invocation may take, from its arrival to the end of its response"),
+    setting!(Gateway Duration "drain_delay" / "BRAMBLE_DRAIN_DELAY"
+        => gateway.drain_delay as duration,
+        "When stopping, say so at /readyz and take requests for so long, so that balancers go elsewhere first"),
     setting!(Gateway Duration "drain_timeout" / "BRAMBLE_DRAIN_TIMEOUT"
         => gateway.drain_timeout as duration,
         "Longest wait for running invocations when stopping"),
@@ -347,6 +350,7 @@ mod tests {
             max_body_bytes: _,
             read_timeout: _,
             upstream_timeout: _,
+            drain_delay: _,
             drain_timeout: _,
             auth: AuthConfig { basic_auth: _, secret_mount_path: _, no_auth: _ },
             tls_cert: _,
@@ -395,6 +399,6 @@ mod tests {
                 },
             queue: QueueConfig { workers: _, max_calls: _, max_bytes: _, callback_ca: _ },
         } = GatewayConfig::in_dir("/data");
-        assert_eq!(SETTINGS.len(), 8 + 6 + 12 + 8 + 7 + 4 + 3, "and the log's two and the samples");
+        assert_eq!(SETTINGS.len(), 8 + 7 + 12 + 8 + 7 + 4 + 3, "and the log's two and the samples");
     }
 }

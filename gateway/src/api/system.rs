@@ -53,7 +53,7 @@ pub(super) async fn readyz(State(gateway): State<Arc<Gateway>>) -> Result<&'stat
     match gateway.readiness.phase() {
         Phase::Ready => Ok("OK"),
         Phase::Starting => Err(GatewayError::NotReady("starting")),
-        Phase::Draining => Err(GatewayError::NotReady("stopping")),
+        Phase::Leaving | Phase::Draining => Err(GatewayError::NotReady("stopping")),
     }
 }
 
