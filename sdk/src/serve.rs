@@ -11,6 +11,7 @@ use crate::{Error, Request, Response, output};
 /// the [crate's documentation](crate) for how status and headers reach the caller.
 ///
 /// A panic is not caught: the caller gets 500, and the message is in the function's log.
+#[must_use = "`main` has to return it: else a failure looks like a success"]
 pub fn serve<R: Into<Response>>(handler: impl FnOnce(Request) -> Result<R, Error>) -> ExitCode {
     let response = match handler(Request::of_this_process()) {
         Ok(response) => response.into(),
