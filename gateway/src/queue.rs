@@ -33,7 +33,7 @@ use tokio_util::task::TaskTracker;
 use crate::error::{GatewayError, causes};
 use crate::store::record::unix_nanos;
 
-use book::{Book, Cancelled, Ended, Gone};
+use book::{Book, Cancelled, Ended};
 pub(crate) use book::{CallView, DeadLetters, Depth, Totals};
 use call::{BodyPlace, Call, Death};
 pub(crate) use callback::CallbackUrl;
@@ -94,12 +94,18 @@ pub(crate) struct NewCall {
 }
 
 impl Queue {
-    /// Opens the queue below `data_dir` and reads what waits in it. Blocking.
+    /// Opens the queue below `data_dir` and reads what waits in it. A callback may take as long as an invocation,
+    /// which it may be. Blocking.
     ///
     /// # Errors
     /// A text that names the file and the cause.
-    pub fn open(config: QueueConfig, data_dir: &Path, registry: &Registry) -> anyhow::Result<Arc<Self>> {
-        let callbacks = Callbacks::new(config.callback_ca.as_deref())?;
+    pub fn open(
+        config: QueueConfig,
+        upstream_timeout: Duration,
+        data_dir: &Path,
+        registry: &Registry,
+    ) -> anyhow::Result<Arc<Self>> {
+        let callbacks = Callbacks::new(config.callback_ca.as_deref(), upstream_timeout)?;
         let directory = data_dir.join(DIRECTORY);
         let bodies = directory.join("bodies");
         let in_bodies = || format!("cannot use the directory of queued bodies {}", bodies.display());
@@ -138,12 +144,12 @@ impl Queue {
         self.config.max_bytes
     }
 
-    /// Whether a call of so many bytes would be taken now. A sender is told before its body is read.
+    /// Whether a call of this function with so many bytes would be taken now. A sender is told before its body is read.
     ///
     /// # Errors
     /// [`GatewayError::QueueFull`].
-    pub(crate) fn has_room(&self, bytes: u64) -> Result<(), GatewayError> {
-        self.book.lock().has_room(bytes).map_err(|full| refusal::full(full, &self.config))
+    pub(crate) fn has_room(&self, function: &FunctionName, bytes: u64) -> Result<(), GatewayError> {
+        self.book.lock().has_room(function, bytes).map_err(|full| refusal::full(full, &self.config))
     }
 
     /// Takes a call. Once this has answered, it is run, whatever happens to the process. Goes on when
@@ -174,9 +180,8 @@ impl Queue {
         };
         // Room for a body in a file is kept already.
         let bytes = call.size() - file.as_ref().map_or(0, Uploaded::bytes);
-        let (sequence, gone) =
-            self.book.lock().reserve(bytes).map_err(|full| refusal::full(full, &self.config))?;
-        self.forget(gone).await;
+        let reserved = self.book.lock().reserve(&call.function, bytes);
+        let sequence = reserved.map_err(|full| refusal::full(full, &self.config))?;
         let mut changes = vec![Change::Add { sequence, call: call.encode(), body: inline }];
         changes.extend(
             scheduled_for
@@ -244,18 +249,14 @@ impl Queue {
     /// Has a dead letter run once more.
     ///
     /// # Errors
-    /// [`GatewayError::UnknownCall`]; [`GatewayError::QueueFull`]; what the disk says.
+    /// [`GatewayError::UnknownCall`]; what the disk says.
     pub(crate) async fn replay(self: &Arc<Self>, id: &str) -> Result<(), GatewayError> {
         let unknown = || GatewayError::UnknownCall(crate::error::excerpt(id));
         let (sequence, starts) = self.book.lock().dead_letter(id).ok_or_else(unknown)?;
         let queue = self.clone();
         let revived = self.tasks.spawn(async move {
-            queue.book.lock().keep_place().map_err(|full| refusal::full(full, &queue.config))?;
             let written = queue.disk.write(vec![Change::Revive { sequence, starts }]).await;
             let revived = written.is_ok() && queue.book.lock().revive(sequence, Instant::now());
-            if !revived {
-                queue.book.lock().give_up(0);
-            }
             queue.wake.notify_one();
             written.map(|_| revived).map_err(|refused| refusal::not_written(&refused))
         });
@@ -309,17 +310,8 @@ impl Queue {
         self.metrics.completed(metrics::Outcome::Dead);
         let death = Death { reason, status, at_unix_nanos: unix_nanos(SystemTime::now()) };
         self.disk.write_later(Change::bury(sequence, &death)).await;
-        let gone = self.book.lock().bury(sequence, death);
-        self.forget(gone).await;
+        self.book.lock().bury(sequence, death);
         self.wake.notify_one();
-    }
-
-    /// Has dead letters that had to go be forgotten on the disk too.
-    async fn forget(&self, gone: Vec<Gone>) {
-        for (sequence, file) in gone {
-            tracing::warn!(sequence, "the oldest dead letter goes, as the queue is full");
-            self.disk.write_later(Change::End { sequence, file }).await;
-        }
     }
 }
 
@@ -330,3 +322,6 @@ fn instant_of(unix_nanos: u64) -> Option<Instant> {
     // A clock that went back must not hold a call for longer than any retry waits.
     Some(Instant::now() + wait.min(Duration::from_secs(24 * 60 * 60)))
 }
+
+#[cfg(test)]
+mod tests;

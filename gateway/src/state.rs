@@ -153,6 +153,7 @@ fn open_parts(config: &GatewayConfig, metrics: &Metrics) -> anyhow::Result<Parts
     let namespaces = Namespaces::open(store.clone())?;
     let wasm = WasmProvider::open(config.wasm.clone(), metrics.registry())
         .with_context(|| format!("cannot open the wasm host in {}", config.wasm.data_dir.display()))?;
-    let queue = Queue::open(config.queue.clone(), data_dir.path(), metrics.registry())?;
+    let queue =
+        Queue::open(config.queue.clone(), config.upstream_timeout, data_dir.path(), metrics.registry())?;
     Ok(Parts { auth, data_dir, store, namespaces, catalogue, wasm: Arc::new(wasm), queue })
 }

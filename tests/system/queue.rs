@@ -120,6 +120,41 @@ fn a_failure_is_retried_as_annotated_and_then_a_dead_letter_that_can_be_replayed
 }
 
 #[test]
+fn a_run_that_is_not_the_first_says_which_and_of_how_many() {
+    let (gateway, listener) = (Gateway::start(), Listener::start());
+    let spec = json!({
+        "envVars": {"write_debug": "true"},
+        "annotations": {
+            "bramble.output": "cgi",
+            "com.openfaas.retry.attempts": "2",
+            "com.openfaas.retry.codes": "418",
+            "com.openfaas.retry.min_wait": "10ms",
+        },
+    });
+    gateway.deploy_with("teapot", &guest::tells_environment_after("Status: 418 I'm a teapot\n\n"), spec);
+    let url = listener.url("/");
+    let forged = [("x-callback-url", &*url), ("x-retry-max", "9")];
+    let id = queue(&gateway, "teapot", b"", &forged);
+    until(&gateway, &id, "dead");
+    let log = gateway.get("/system/logs?name=teapot").expect(200).text();
+    let told = |what: &str| log.lines().filter(|line| line.contains(what)).count();
+    assert_eq!((told("Http_X_Retry=1"), told("Http_X_Retry=2"), told("Http_X_Retry=")), (1, 1, 2), "{log}");
+    assert_eq!((told("Http_X_Retry_Max=2"), told("Http_X_Retry_Max=")), (3, 3), "{log}");
+    let received = listener.received();
+    assert_eq!(received.len(), 1, "what is run again has not ended");
+    assert!(received[0].body.contains("Http_X_Retry=2\n") && received[0].headers.get("x-retry").is_none());
+}
+
+#[test]
+fn what_a_caller_says_of_earlier_tries_is_passed_on() {
+    let (gateway, listener) = (Gateway::start(), Listener::start());
+    gateway.deploy("env", &guest::tells_environment());
+    queue(&gateway, "env", b"", &[("x-callback-url", &*listener.url("/")), ("x-retry", "1")]);
+    let received = wait::value("the callback came", || listener.received().pop());
+    assert!(received.body.contains("Http_X_Retry=1\n"), "{}", received.body);
+}
+
+#[test]
 fn an_answer_of_the_function_is_no_failure() {
     let gateway = Gateway::start();
     let teapot = guest::says("Status: 418 I'm a teapot\n\nshort and stout");
@@ -248,23 +283,33 @@ fn a_function_without_room_is_a_wait_and_no_failure() {
 }
 
 #[test]
-fn a_callback_that_nobody_answers_holds_up_nothing() {
+fn callbacks_that_nobody_answers_hold_up_those_to_the_same_host_only() {
     let gateway = Start::new().flag("--queue-workers", "1").start();
-    gateway.deploy("cat", &guest::cat());
+    for name in ["cat", "other"] {
+        gateway.deploy(name, &guest::cat());
+    }
     // It takes connections and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let waiting = ["http", "https"].map(|scheme| {
-        let url = format!("{scheme}://{}/", silent.local_addr().unwrap());
-        queue(&gateway, "cat", b"", &[("x-callback-url", &url)])
-    });
-    for id in &waiting {
-        until(&gateway, id, "calling_back");
+    // More than may be on their way to it.
+    let waiting: Vec<_> = (0..40)
+        .map(|at| {
+            let scheme = ["http", "https"][at % 2];
+            let url = format!("{scheme}://{}/", silent.local_addr().unwrap());
+            queue(&gateway, "cat", b"", &[("x-callback-url", &url)])
+        })
+        .collect();
+    until(&gateway, &waiting[15], "calling_back");
+    let listener = Listener::start();
+    let url = listener.url("/");
+    for id in [
+        queue(&gateway, "cat", b"", &[]),
+        queue(&gateway, "cat", b"", &[("x-callback-url", &url)]),
+        queue(&gateway, "other", b"", &[]),
+    ] {
+        until(&gateway, &id, "done");
     }
-    let other = queue(&gateway, "cat", b"", &[]);
-    until(&gateway, &other, "done");
-    for id in &waiting {
-        assert_eq!(status(&gateway, id)["state"], "calling_back");
-    }
+    assert_eq!(status(&gateway, &waiting[0])["state"], "calling_back");
+    assert_eq!(status(&gateway, &waiting[39])["state"], "queued");
 }
 
 #[test]
@@ -277,16 +322,49 @@ fn a_callback_that_is_refused_makes_a_dead_letter() {
 }
 
 #[test]
-fn calls_of_a_function_that_is_removed_are_dead_letters_with_the_reason() {
+fn calls_of_a_function_that_is_removed_wait_for_it() {
     let gateway = Gateway::start();
     let limits = json!({"envVars": {"max_inflight": "1", "exec_timeout": "10m"}});
     gateway.deploy_with("slow", &guest::sleeps(), limits);
+    gateway.deploy("other", &guest::cat());
     let first = queue(&gateway, "slow", b"", &[]);
     until(&gateway, &first, "running");
     let second = queue(&gateway, "slow", b"", &[]);
     gateway.remove("slow");
-    let call = until(&gateway, &second, "dead");
-    assert_eq!(call["reason"], "its function was removed before it ran");
+    // By then it was this one's turn too.
+    let other = queue(&gateway, "other", b"", &[]);
+    until(&gateway, &other, "done");
+    assert_eq!(status(&gateway, &second)["state"], "queued");
+    gateway.deploy("slow", &guest::cat());
+    assert_eq!(until(&gateway, &second, "done")["starts"], 1);
+}
+
+#[test]
+fn a_queue_of_dead_letters_refuses_more_and_drops_none() {
+    let gateway = Start::new().flag("--queue-max", "2").start();
+    gateway.deploy("fails", &guest::running("unreachable"));
+    let dead = [(); 2].map(|()| {
+        let id = queue(&gateway, "fails", b"", &[]);
+        until(&gateway, &id, "dead");
+        id
+    });
+    try_queue(&gateway, "fails", b"", &[]).refused(429, "queue_full", "replayed or deleted");
+    assert_eq!(gateway.get("/system/async/dead").expect(200).json().as_array().unwrap().len(), 2);
+    gateway.deploy("fails", &guest::cat());
+    gateway.call("POST", &format!("/system/async/dead/{}/replay", dead[0]), "", b"").expect(202);
+    until(&gateway, &dead[0], "done");
+    queue(&gateway, "fails", b"", &[]);
+    assert_eq!(status(&gateway, &dead[1])["state"], "dead");
+}
+
+#[test]
+fn no_call_has_the_name_of_the_list_of_dead_letters() {
+    let gateway = Gateway::start();
+    gateway.deploy("cat", &guest::cat());
+    let id = queue(&gateway, "cat", b"", &[("x-call-id", "dead")]);
+    assert_ne!(id, "dead");
+    until(&gateway, &id, "done");
+    assert_eq!(queue(&gateway, "cat", b"", &[("x-call-id", "deaf")]), "deaf");
 }
 
 #[test]

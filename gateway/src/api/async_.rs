@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::body::{STALL_LIMIT, UPLOAD_LIMIT};
 use super::extract::Tail;
 use super::wire::invalid;
-use crate::auth::token;
+use crate::auth::{audit, token};
 use crate::error::{GatewayError, excerpt};
 use crate::invoke::headers::{call_id, strip_hop_by_hop};
 use crate::queue::call::{BodyPlace, Call};
@@ -30,6 +30,10 @@ use crate::store::record::unix_nanos;
 const PREFIX: &str = "/async-function/";
 
 const CALLBACK: HeaderName = HeaderName::from_static("x-callback-url");
+
+/// What a caller may not call a call: `/system/async/dead` is the list of dead letters. It gets another id, as where it
+/// brings what is none.
+const NO_ID: &str = "dead";
 
 /// Longest path with its query, and most bytes of headers, that are stored.
 const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -48,7 +52,7 @@ const MAX_HEAD_BYTES: usize = 64 << 10;
         (status = 401, description = "`token_required`"),
         (status = 404, description = "`unknown_function`"),
         (status = 429, description = "`queue_full`"),
-        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+        (status = 503, description = "`busy`: too many large bodies; `unavailable`: what stores it cannot be reached"),
         (status = 507, description = "`out_of_storage`"),
     ),
 )]
@@ -65,6 +69,9 @@ pub(super) async fn accept(
     let own = &rest[name.len()..];
     let path = head.uri.query().map_or_else(|| own.to_owned(), |query| format!("{own}?{query}"));
     let callback = callback(&head.headers)?;
+    if head.headers.get(CALL_ID).is_some_and(|id| id == NO_ID) {
+        head.headers.remove(CALL_ID);
+    }
     let id = call_id(&head.headers);
     let length = body.size_hint();
     strip_hop_by_hop(&mut head.headers);
@@ -79,7 +86,7 @@ pub(super) async fn accept(
     if length.lower() > limit_bytes {
         return Err(GatewayError::BodyTooLarge { limit_bytes });
     }
-    gateway.queue.has_room(length.lower())?;
+    gateway.queue.has_room(&function.spec.name, length.lower())?;
     let taken = timeout(UPLOAD_LIMIT, take(&gateway.queue, body, limit_bytes)).await;
     let (body, bytes) = taken.map_err(|_| GatewayError::BodyTimedOut)??;
     head.headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
@@ -126,6 +133,7 @@ pub(super) async fn cancel(
     if let Some(function) = gateway.functions.get(call.function.as_str()) {
         token::check(&function, &headers, &gateway.secrets)?;
     }
+    audit::about(id);
     gateway.queue.cancel(id, DeadLetters::Stay).await?;
     Ok(StatusCode::ACCEPTED)
 }

@@ -112,7 +112,7 @@ struct Limits {
 #[schema(as = AsyncCancelled)]
 pub(super) struct Cancelled {
     call_id: String,
-    /// Whether it had begun: it goes on, and is not run again.
+    /// Whether it had begun: it is stopped, and is not run again.
     was_running: bool,
 }
 
@@ -239,7 +239,6 @@ pub(super) async fn cancel(
         (status = 202, description = "queued again", body = Replayed),
         (status = 400, description = "`invalid_spec`: names what cannot be used"),
         (status = 404, description = "`unknown_call`"),
-        (status = 429, description = "`queue_full`"),
         (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
         (status = 507, description = "`out_of_storage`"),
     ),

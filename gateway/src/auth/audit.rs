@@ -20,11 +20,12 @@ pub(crate) fn about(object: impl ToString) {
     let _ = OBJECT.try_with(|told| *told.lock() = object.to_string());
 }
 
-/// Whether a request is to change something. What a scaler elsewhere tells of itself, its lease every second and why it
-/// decided what it did, changes nothing.
+/// Whether a request is to change something, as taking a queued call back does. What a scaler elsewhere tells of
+/// itself, its lease every second and why it decided what it did, changes nothing.
 pub(super) fn is_change(method: &Method, path: &str) -> bool {
     const TELLING: [&str; 2] = ["/system/scaler-lease", "/system/scaler/explanation"];
-    !method.is_safe() && !super::is_open(path) && !TELLING.contains(&path)
+    let takes_back = method == Method::DELETE && path.starts_with("/async-function/");
+    takes_back || (!method.is_safe() && !super::is_open(path) && !TELLING.contains(&path))
 }
 
 /// Makes a change and logs it, also when its client goes away: the change may be made all the same.
@@ -83,6 +84,9 @@ mod tests {
             (Method::POST, "/system/nothing", true),
             (Method::GET, "/system/functions", false),
             (Method::POST, "/function/echo", false),
+            (Method::DELETE, "/function/echo", false),
+            (Method::POST, "/async-function/echo", false),
+            (Method::DELETE, "/async-function/echo/1", true),
             (Method::PUT, "/system/scaler-lease", false),
             (Method::DELETE, "/system/scaler-lease", false),
             (Method::PUT, "/system/scaler/explanation", false),

@@ -5,6 +5,7 @@
 //! every collection is bounded by [`Limits`].
 
 mod ends;
+mod lanes;
 mod line;
 mod turns;
 mod view;
@@ -17,29 +18,35 @@ use bramble_provider::FunctionName;
 use tokio_util::sync::CancellationToken;
 
 use super::call::{Call, Death};
+use lanes::{Host, OnTheirWay};
 use line::Line;
 pub(crate) use view::{CallView, Depth, Totals};
 
 /// Longest that an ended call is remembered.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
 
+/// Longest that a call waits for its function to take it, from when it may start, while the gateway runs.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What the queue holds at most.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Calls that wait or run.
+    /// Calls that wait or run, and dead letters.
     pub(super) calls: usize,
     /// Bytes of their heads and bodies, and of the dead letters'.
     pub(super) bytes: u64,
     /// Calls that run at once; a function of which none runs may have one beyond that, up to twice as many.
     pub(super) workers: usize,
-    /// Callbacks of one function that are on their way when no more of its calls start.
+    /// Callbacks on their way to one host when no more calls start that have one to it.
     pub(super) callbacks_each: u32,
-    /// Callbacks on their way when no more calls start at all.
+    /// Callbacks on their way; a host to which none is may have one beyond that, up to twice as many.
     pub(super) callbacks: usize,
-    /// Dead letters; the oldest goes when there is one more.
-    pub(super) dead: usize,
+    /// Dead letters of a function when no more of its calls are taken.
+    pub(super) dead_each: u32,
     /// Ended calls that are remembered.
     pub(super) ended: usize,
+    /// How long calls wait for a function that is gone.
+    pub(super) grace: Duration,
 }
 
 /// One call.
@@ -55,13 +62,12 @@ struct Entry {
     /// What it counts for, the body included.
     size: u64,
     file: Option<String>,
+    /// Where its callback goes.
+    host: Host,
     accepted_at: SystemTime,
     /// Since when it may start at any time, in this process.
     ready_since: Instant,
 }
-
-/// A dead letter that had to go: its sequence number and the file of its body.
-pub(super) type Gone = (u64, Option<String>);
 
 /// Where a call is.
 #[derive(Debug, Clone)]
@@ -122,11 +128,34 @@ pub(super) struct Turn {
     pub(super) starts: u32,
 }
 
+/// A call that waited in vain, and did not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lapsed {
+    pub(super) sequence: u64,
+    pub(super) starts: u32,
+    pub(super) why: Why,
+    /// Its callback may go on its way.
+    pub(super) calls_back: bool,
+}
+
+/// Why a call is no longer waited with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Its function is gone.
+    Gone,
+    /// Its function did not take it.
+    Overdue,
+}
+
 /// Why a call is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Full {
-    Calls,
-    Bytes,
+    /// There are too many, so many dead letters among them.
+    Calls { dead: usize },
+    /// They are too large.
+    Bytes { dead: usize },
+    /// There are so many dead letters of its function.
+    Dead(u32),
 }
 
 /// Whether a cancelling may take a dead letter.
@@ -162,10 +191,9 @@ pub(super) struct Book {
     /// Functions that may have calls that wait, in turn.
     turns: VecDeque<FunctionName>,
     later: BTreeSet<(Instant, u64)>,
+    callbacks: OnTheirWay,
     ended: VecDeque<u64>,
     dead: BTreeSet<u64>,
-    /// What the dead letters count for.
-    dead_bytes: u64,
     totals: Totals,
     next_sequence: u64,
 }
@@ -179,46 +207,32 @@ impl Book {
             lines: HashMap::new(),
             turns: VecDeque::new(),
             later: BTreeSet::new(),
+            callbacks: OnTheirWay::default(),
             ended: VecDeque::new(),
             dead: BTreeSet::new(),
-            dead_bytes: 0,
             totals: Totals::default(),
             next_sequence: 1,
         }
     }
 
     /// Keeps a place for a call that is being written, and `bytes` for it. Give it up with [`Self::give_up`],
-    /// or take it with [`Self::add`]. Answers its sequence number, and the dead letters that have to go.
-    pub(super) fn reserve(&mut self, bytes: u64) -> Result<(u64, Vec<Gone>), Full> {
-        self.keep_place()?;
-        let gone = self.keep_bytes(bytes).inspect_err(|_| self.totals.calls -= 1)?;
+    /// or take it with [`Self::add`]. Answers its sequence number.
+    pub(super) fn reserve(&mut self, name: &FunctionName, bytes: u64) -> Result<u64, Full> {
+        self.has_room(name, bytes)?;
+        self.totals.calls += 1;
+        self.totals.bytes += bytes;
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        Ok((sequence, gone))
+        Ok(sequence)
     }
 
-    /// Keeps a place for a call.
-    pub(super) fn keep_place(&mut self) -> Result<(), Full> {
-        if self.totals.calls >= self.limits.calls {
-            return Err(Full::Calls);
-        }
-        self.totals.calls += 1;
-        Ok(())
-    }
-
-    /// Keeps room for so many bytes; the oldest dead letters go for it. Answers those.
-    pub(super) fn keep_bytes(&mut self, bytes: u64) -> Result<Vec<Gone>, Full> {
-        let wanted = self.totals.bytes.saturating_add(bytes);
-        if wanted.saturating_sub(self.dead_bytes) > self.limits.bytes {
-            return Err(Full::Bytes);
-        }
-        let mut gone = Vec::new();
-        while self.totals.bytes.saturating_add(bytes) > self.limits.bytes {
-            let oldest = self.dead.first().copied().ok_or(Full::Bytes)?;
-            gone.extend(self.remove_dead(oldest));
+    /// Keeps room for so many bytes.
+    pub(super) fn keep_bytes(&mut self, bytes: u64) -> Result<(), Full> {
+        if self.totals.bytes.saturating_add(bytes) > self.limits.bytes {
+            return Err(Full::Bytes { dead: self.dead.len() });
         }
         self.totals.bytes += bytes;
-        Ok(gone)
+        Ok(())
     }
 
     /// Gives a place and its bytes back.
@@ -232,13 +246,17 @@ impl Book {
         self.totals.bytes -= bytes;
     }
 
-    /// Whether a call of so many bytes would be taken now.
-    pub(super) fn has_room(&self, bytes: u64) -> Result<(), Full> {
-        if self.totals.calls >= self.limits.calls {
-            return Err(Full::Calls);
+    /// Whether a call of this function with so many bytes would be taken now.
+    pub(super) fn has_room(&self, name: &FunctionName, bytes: u64) -> Result<(), Full> {
+        let dead = self.dead.len();
+        if self.totals.calls + dead >= self.limits.calls {
+            return Err(Full::Calls { dead });
         }
-        let kept = self.totals.bytes - self.dead_bytes;
-        if kept.saturating_add(bytes) > self.limits.bytes { Err(Full::Bytes) } else { Ok(()) }
+        if self.totals.bytes.saturating_add(bytes) > self.limits.bytes {
+            return Err(Full::Bytes { dead });
+        }
+        let own = self.lines.get(name).map_or(0, |line| line.dead);
+        if own >= self.limits.dead_each { Err(Full::Dead(own)) } else { Ok(()) }
     }
 
     /// A call for which a place is kept is on the disk.
@@ -262,7 +280,7 @@ impl Book {
             Some(death) => {
                 self.enter(sequence, call, State::Dead { death }, starts, now);
                 self.dead.insert(sequence);
-                self.dead_bytes += call.size();
+                self.line_of(sequence).dead += 1;
             }
             None => {
                 self.totals.calls += 1;
@@ -278,6 +296,11 @@ impl Book {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn set_grace(&mut self, grace: Duration) {
+        self.limits.grace = grace;
+    }
+
     fn enter(&mut self, sequence: u64, call: &Call, state: State, starts: u32, now: Instant) {
         let id: Arc<str> = call.id.as_str().into();
         self.ids.insert(id.clone(), sequence);
@@ -289,6 +312,7 @@ impl Book {
             bytes: call.body.bytes(),
             size: call.size(),
             file: call.body.file().map(str::to_owned),
+            host: self.callbacks.host_of(call.callback.as_deref()),
             accepted_at: call.accepted_at(),
             ready_since: now,
         };
@@ -304,8 +328,8 @@ impl Book {
     fn wait_in_line(&mut self, sequence: u64, now: Instant) {
         let entry = self.calls.get_mut(&sequence).expect("a call in line is in the book");
         entry.ready_since = now;
-        let name = entry.function.clone();
-        self.lines.entry(name.clone()).or_default().ready.push_back(sequence);
+        let (name, host) = (entry.function.clone(), entry.host);
+        self.lines.entry(name.clone()).or_default().ready.push_back(host, sequence);
         self.join_turn(&name);
     }
 
@@ -324,14 +348,19 @@ impl Book {
         self.tidy(name);
     }
 
-    fn leave_wait(&mut self, name: &FunctionName, sequence: u64, not_before: Option<Instant>) {
+    fn leave_wait(
+        &mut self,
+        name: &FunctionName,
+        (host, sequence): (Host, u64),
+        not_before: Option<Instant>,
+    ) {
         if let Some(line) = self.lines.get_mut(name) {
             match not_before {
                 Some(at) => {
                     self.later.remove(&(at, sequence));
                     line.later -= 1;
                 }
-                None => line.ready.retain(|waiting| *waiting != sequence),
+                None => line.ready.remove(host, sequence),
             }
         }
     }
@@ -341,12 +370,12 @@ impl Book {
         let entry = self.calls.get_mut(&sequence)?;
         let (name, state) = (entry.function.clone(), entry.state.clone());
         let file = if with_body { entry.file.take() } else { None };
-        let size = entry.size;
+        let (size, host) = (entry.size, entry.host);
         match state {
-            State::Waiting { not_before } => self.leave_wait(&name, sequence, not_before),
+            State::Waiting { not_before } => self.leave_wait(&name, (host, sequence), not_before),
             State::Running { .. } => self.leave_run(&name),
             State::CallingBack => {
-                self.totals.calling_back -= 1;
+                self.callbacks.remove(host);
                 if let Some(line) = self.lines.get_mut(&name) {
                     line.calling_back -= 1;
                 }

@@ -18,10 +18,12 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use self::tls::Trust;
+use super::call::Call;
+use crate::invoke::headers;
 use crate::invoke::internal::Ended;
 
-/// Longest that one try may take, from looking up the host to the end of its answer.
-const TRY_LIMIT: Duration = Duration::from_secs(10);
+/// Longest until a host is connected, from looking it up to the end of the handshake.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// The waits between tries: there is one try more.
 const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
@@ -34,6 +36,7 @@ pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
 
 const FUNCTION_NAME: HeaderName = HeaderName::from_static("x-function-name");
 const FUNCTION_STATUS: HeaderName = HeaderName::from_static("x-function-status");
+const RETRY: HeaderName = HeaderName::from_static("x-retry");
 const TOO_LARGE: HeaderName = HeaderName::from_static("x-function-body-too-large");
 
 /// Where an answer is wanted.
@@ -48,6 +51,11 @@ pub(crate) struct CallbackUrl {
 }
 
 impl CallbackUrl {
+    /// The host and the port.
+    pub(super) fn place(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+
     /// Reads `http://host[:port][/path][?query]`, or the same with `https`.
     ///
     /// # Errors
@@ -96,7 +104,7 @@ impl Message {
     /// The answer of a function, with its headers and ours.
     pub(super) fn of(function: &FunctionName, ended: Ended) -> Self {
         let Ended { status, mut headers, body } = ended;
-        for name in [TRANSFER_ENCODING, HOST] {
+        for name in [TRANSFER_ENCODING, HOST, RETRY] {
             headers.remove(name);
         }
         if let Ok(name) = HeaderValue::from_str(function.as_str()) {
@@ -117,11 +125,21 @@ impl Message {
     }
 }
 
+impl Message {
+    /// That a call did not run: as the original has it where it does not reach the function.
+    pub(super) fn of_unrun(call: &Call) -> Self {
+        let mut headers = HeaderMap::new();
+        headers::answer(&mut headers, &call.call_id(), call.accepted_at(), Duration::ZERO);
+        let ended = Ended { status: StatusCode::SERVICE_UNAVAILABLE, headers, body: Some(Bytes::new()) };
+        Self::of(&call.function, ended)
+    }
+}
+
 /// Sends messages.
 #[derive(Debug)]
 pub(super) struct Callbacks {
     trust: Trust,
-    /// Longest that one try may take.
+    /// Longest that one try may take, to the end of its answer.
     try_limit: Duration,
     waits: [Duration; 2],
 }
@@ -130,12 +148,12 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Callbacks {
-    /// Trusts the certificate authorities in the file too. Blocking.
+    /// Trusts the certificate authorities in the file too. A try may take so long, and always some time. Blocking.
     ///
     /// # Errors
     /// A text that names the setting, the file and what is wrong with it.
-    pub(super) fn new(authorities: Option<&Path>) -> anyhow::Result<Self> {
-        Ok(Self { trust: Trust::with(authorities)?, try_limit: TRY_LIMIT, waits: WAITS })
+    pub(super) fn new(authorities: Option<&Path>, limit: Duration) -> anyhow::Result<Self> {
+        Ok(Self { trust: Trust::with(authorities)?, try_limit: limit.max(CONNECT_LIMIT), waits: WAITS })
     }
 
     /// Sends a message until somebody takes it, a few times.
@@ -144,8 +162,8 @@ impl Callbacks {
     /// What the last try met, in words.
     pub(super) async fn deliver(&self, url: &CallbackUrl, message: &Message) -> Result<(), String> {
         let mut waits = self.waits.into_iter();
-        loop {
-            let outcome = match timeout(self.try_limit, self.attempt(url, message)).await {
+        for tries in 0_u32.. {
+            let outcome = match timeout(self.try_limit, self.attempt(url, message, tries)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err((format!("no answer within {:?}", self.try_limit), true)),
             };
@@ -157,12 +175,15 @@ impl Callbacks {
                 },
             }
         }
+        unreachable!("the waits come to an end")
     }
 
-    /// One try; an error says whether another one may do better.
-    async fn attempt(&self, url: &CallbackUrl, message: &Message) -> Result<(), (String, bool)> {
+    /// One try, after so many others; an error says whether another one may do better.
+    async fn attempt(&self, url: &CallbackUrl, message: &Message, tries: u32) -> Result<(), (String, bool)> {
         let failed = |error: &dyn std::error::Error| (crate::error::innermost(error), true);
-        let stream = self.connect(url).await.map_err(|reason| (reason, true))?;
+        let connected = timeout(CONNECT_LIMIT, self.connect(url)).await;
+        let connected = connected.unwrap_or_else(|_| Err(format!("no connection within {CONNECT_LIMIT:?}")));
+        let stream = connected.map_err(|reason| (reason, true))?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| failed(&error))?;
         let _connection = Connection(tokio::spawn(connection));
@@ -171,6 +192,10 @@ impl Callbacks {
             .body(Full::new(message.body.clone()))
             .map_err(|error| (error.to_string(), false))?;
         request.headers_mut().extend(message.headers.clone());
+        if tries > 0 {
+            // The one before may have been read, and only its answer not.
+            request.headers_mut().insert(RETRY, HeaderValue::from(tries));
+        }
         let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
         let status = response.status();
         // Read on, so that the other side does not see its answer refused. What it says is for nobody.
@@ -239,6 +264,12 @@ mod tests {
         assert_eq!(CallbackUrl::parse("http://example.com").unwrap().tls, None);
     }
 
+    #[test]
+    fn a_try_may_take_as_long_as_a_function() {
+        let limit = |seconds| Callbacks::new(None, Duration::from_secs(seconds)).unwrap().try_limit.as_secs();
+        assert_eq!((limit(1), limit(300)), (10, 300));
+    }
+
     #[tokio::test]
     async fn a_host_that_never_answers_is_given_up_after_its_tries() {
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -246,14 +277,18 @@ mod tests {
         let callbacks = Callbacks {
             try_limit: Duration::from_millis(20),
             waits: [Duration::ZERO; 2],
-            ..Callbacks::new(None).unwrap()
+            ..Callbacks::new(None, Duration::ZERO).unwrap()
         };
         let message = Message { headers: HeaderMap::new(), body: Bytes::new() };
         let url = CallbackUrl::parse(&format!("http://{address}/")).unwrap();
         let reason = callbacks.deliver(&url, &message).await.unwrap_err();
         assert_eq!(reason, format!("the callback to {address} failed: no answer within 20ms"));
-        for _ in 0..3 {
-            silent.accept().await.unwrap();
+        for tries in 0..3 {
+            let (mut stream, _) = silent.accept().await.unwrap();
+            let mut sent = String::new();
+            tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut sent).await.unwrap();
+            let retry = sent.lines().find_map(|line| line.strip_prefix("x-retry: "));
+            assert_eq!(retry.map_or(0, |text| text.parse().unwrap()), tries, "{sent}");
         }
     }
 

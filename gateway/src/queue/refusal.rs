@@ -17,10 +17,14 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The queue is full.
 pub(super) fn full(full: Full, config: &QueueConfig) -> GatewayError {
-    let limit = match full {
-        Full::Calls => format!("{} calls (--queue-max)", config.max_calls),
-        Full::Bytes => format!("{} bytes (--queue-max-size)", config.max_bytes),
+    let (limit, dead) = match full {
+        Full::Calls { dead } => (format!("{} calls (--queue-max)", config.max_calls), dead),
+        Full::Bytes { dead } => (format!("{} bytes (--queue-max-size)", config.max_bytes), dead),
+        Full::Dead(dead) => (format!("{dead} dead letters of this function"), 1),
     };
+    // They do not go by themselves: whoever is told may have to do something.
+    let way_out = "; what was given up makes room when it is replayed or deleted (/system/async/dead)";
+    let limit = if dead > 0 { limit + way_out } else { limit };
     GatewayError::QueueFull { limit, retry_after: RETRY_AFTER }
 }
 

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::sync::SemaphorePermit;
 
 use super::Queue;
-use super::book::{Book, Full, Gone};
+use super::book::{Book, Full};
 use super::call::BodyPlace;
 use super::refusal::{self, no_file};
 use super::spool::{Keeping, Spooled};
@@ -53,9 +53,7 @@ impl Upload<'_> {
     /// # Errors
     /// [`GatewayError::QueueFull`], and what the disk says.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), GatewayError> {
-        let gone =
-            self.held.more(bytes.len() as u64).map_err(|full| refusal::full(full, &self.queue.config))?;
-        self.queue.forget(gone).await;
+        self.held.more(bytes.len() as u64).map_err(|full| refusal::full(full, &self.queue.config))?;
         self.file.write(bytes).await.map_err(|error| no_file(&error))
     }
 
@@ -88,10 +86,10 @@ impl Uploaded {
 }
 
 impl Held {
-    fn more(&mut self, bytes: u64) -> Result<Vec<Gone>, Full> {
-        let gone = self.book.lock().keep_bytes(bytes)?;
+    fn more(&mut self, bytes: u64) -> Result<(), Full> {
+        self.book.lock().keep_bytes(bytes)?;
         self.bytes += bytes;
-        Ok(gone)
+        Ok(())
     }
 }
 

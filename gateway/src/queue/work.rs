@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Queue;
-use super::book::{Ended, Room, Turn};
+use super::book::{Ended, LONGEST_WAIT, Lapsed, Room, Turn, Why};
 use super::call::{BodyPlace, Call};
 use super::callback::{self, CallbackUrl, Message};
 use super::disk::{Change, Read};
@@ -28,10 +28,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Wait after the disk refused a start.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
 
-/// Longest that a call waits for its function to take it, from when it may start, while the gateway runs.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Most calls that are buried for it between two turns.
+/// Most calls that are buried between two turns, of those that waited in vain.
 const MAX_BURIED: usize = 1_024;
 
 /// The workers while they run.
@@ -90,15 +87,11 @@ impl Dispatcher {
         loop {
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
-                self.bury_overdue().await;
+                self.bury_lapsed().await;
                 self.queue().disk.settle().await;
             }
             let now = Instant::now();
-            let (turns, orphans) = self.queue().book.lock().take(now, |name| self.room(name.as_str()));
-            for sequence in orphans {
-                let reason = "its function was removed before it ran".to_owned();
-                self.queue().bury(sequence, None, reason).await;
-            }
+            let turns = self.queue().book.lock().take(now, |name| self.room(name.as_str()));
             if turns.is_empty() {
                 let next = self.queue().book.lock().next_wake();
                 let wait = next.map_or(LOOK, |at| at.saturating_duration_since(now).min(LOOK));
@@ -146,13 +139,41 @@ impl Dispatcher {
         }
     }
 
-    async fn bury_overdue(&self) {
-        let Some(since) = Instant::now().checked_sub(LONGEST_WAIT) else { return };
-        let overdue = self.queue().book.lock().take_overdue(since, MAX_BURIED);
-        for sequence in overdue {
-            let reason = format!("its function did not take it within {LONGEST_WAIT:?}");
-            self.queue().bury(sequence, None, reason).await;
+    async fn bury_lapsed(&self) {
+        let lapsed = self.queue().book.lock().take_lapsed(Instant::now(), MAX_BURIED);
+        for Lapsed { sequence, starts, why, calls_back } in lapsed {
+            let reason = match why {
+                Why::Gone => "its function was removed before it ran".to_owned(),
+                Why::Overdue => format!("its function did not take it within {LONGEST_WAIT:?}"),
+            };
+            if calls_back {
+                let queue = self.queue().clone();
+                self.running.spawn(async move { tell_and_bury(&queue, sequence, starts, reason).await });
+            } else {
+                self.queue().bury(sequence, None, reason).await;
+            }
         }
+    }
+}
+
+/// Tells whoever waits for a call's answer that there will be none, and makes it a dead letter.
+async fn tell_and_bury(queue: &Queue, sequence: u64, starts: u32, reason: String) {
+    // With as many starts as there were, this only reads it.
+    let read = queue.disk.write(vec![Change::Start { sequence, starts }]).await;
+    let call = read.ok().and_then(|mut reads| reads.pop()).map(|read| read.call);
+    let reason = match &call {
+        Some(call) => tell_unrun(queue, call, reason).await,
+        None => reason,
+    };
+    queue.bury(sequence, None, reason).await;
+}
+
+/// Sends on that a call did not run, where that is wanted. Answers the reason for its end.
+async fn tell_unrun(queue: &Queue, call: &Call, reason: String) -> String {
+    let Some(Ok(url)) = call.callback.as_deref().map(CallbackUrl::parse) else { return reason };
+    match queue.callbacks.deliver(&url, &Message::of_unrun(call)).await {
+        Ok(()) => reason,
+        Err(failed) => format!("{reason}; {failed}"),
     }
 }
 
@@ -171,7 +192,13 @@ async fn run(gateway: &Gateway, read: Read) {
             queue.disk.write_later(Change::Wait { sequence, starts, not_before_unix_nanos: 0 }).await;
             return queue.turn_back(sequence).await;
         }
-        Err(NotRun::Impossible(reason)) => return queue.bury(sequence, None, reason).await,
+        Err(NotRun::Impossible(call, reason)) => {
+            if !queue.book.lock().call_back(sequence) {
+                return queue.end(sequence, None, Ended::Cancelled).await;
+            }
+            let reason = tell_unrun(queue, &call, reason).await;
+            return queue.bury(sequence, None, reason).await;
+        }
     };
     let status = ended.status.as_u16();
     queue.book.lock().ran(sequence);
@@ -229,28 +256,32 @@ impl Queue {
 
 /// Why a call did not run.
 enum NotRun {
-    /// Its function had no room for it, or its runtime is away.
+    /// Its function had no room for it, or is gone at the moment, or its runtime is away.
     Refused,
     /// It never will.
-    Impossible(String),
+    Impossible(Box<Call>, String),
 }
 
 async fn invoke(gateway: &Gateway, read: Read) -> Result<(Call, Retry, internal::Ended), NotRun> {
     let Read { starts, call, body, .. } = read;
-    let function = gateway.functions.get(call.function.as_str());
-    let function =
-        function.ok_or_else(|| NotRun::Impossible("its function was removed before it ran".to_owned()))?;
+    let function = gateway.functions.get(call.function.as_str()).ok_or(NotRun::Refused)?;
     let body = match &call.body {
         BodyPlace::Inline { .. } => Body::whole(body),
-        BodyPlace::File { name, .. } => gateway.queue.spool.read(name).await.map_err(|error| {
-            tracing::error!(%error, call_id = call.id, "the body of a queued invocation cannot be read");
-            NotRun::Impossible(format!("its body cannot be read: {error}"))
-        })?,
+        BodyPlace::File { name, .. } => match gateway.queue.spool.read(name).await {
+            Ok(body) => body,
+            Err(error) => {
+                tracing::error!(%error, call_id = call.id, "the body of a queued invocation cannot be read");
+                let reason = format!("its body cannot be read: {error}");
+                return Err(NotRun::Impossible(Box::new(call), reason));
+            }
+        },
     };
     // They were checked when it was deployed.
     let retry = Retry::read(&function.spec.annotations).unwrap_or_default();
-    let request = request(&call, starts - 1, retry.attempts)
-        .ok_or_else(|| NotRun::Impossible("its path is no path of a request any more".to_owned()))?;
+    let Some(request) = request(&call, starts - 1, retry.attempts) else {
+        let reason = "its path is no path of a request any more".to_owned();
+        return Err(NotRun::Impossible(Box::new(call), reason));
+    };
     let path_offset = PREFIX.len() + call.function.as_str().len();
     let started_at = SystemTime::now();
     let call_id = call.call_id();
@@ -271,7 +302,9 @@ fn request(call: &Call, retried: u32, attempts: u32) -> Option<http::request::Pa
     parts.method = Method::POST;
     parts.uri = uri;
     parts.headers = call.header_map();
-    parts.headers.remove("x-retry");
+    // Whoever queued it may have done so before, as another gateway's callback.
+    let before = parts.headers.remove("x-retry").and_then(|value| value.to_str().ok()?.parse().ok());
+    let retried = retried.saturating_add(before.unwrap_or(0_u32));
     parts.headers.remove("x-retry-max");
     if retried > 0 {
         parts.headers.insert("x-retry", HeaderValue::from(retried));

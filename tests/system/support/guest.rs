@@ -126,22 +126,55 @@ pub(crate) fn drips() -> Vec<u8> {
 
 /// Answers its environment and then its arguments, one a line.
 pub(crate) fn tells_environment() -> Vec<u8> {
-    with(
-        r#"(func $lines (param $size i32) (local $at i32)
+    tells_environment_after("")
+}
+
+/// The same, behind a text.
+pub(crate) fn tells_environment_after(text: &str) -> Vec<u8> {
+    let write = format!("(call $write (i32.const 1) (i32.const 4096) (i32.const {}))", text.len());
+    let first = if text.is_empty() { "" } else { &write };
+    with(&(data(text) + LINES), &format!("{first} {TELL}"))
+}
+
+const LINES: &str = r#"(func $lines (param $size i32) (local $at i32)
             (if (i32.eqz (local.get $size)) (then return))
             (loop $next
                 (if (i32.eqz (i32.load8_u offset=131072 (local.get $at)))
                     (then (i32.store8 offset=131072 (local.get $at) (i32.const 10))))
                 (local.set $at (i32.add (local.get $at) (i32.const 1)))
                 (br_if $next (i32.lt_u (local.get $at) (local.get $size))))
-            (call $write (i32.const 1) (i32.const 131072) (local.get $size)))"#,
-        "(drop (call $environ_sizes_get (i32.const 16) (i32.const 20)))
+            (call $write (i32.const 1) (i32.const 131072) (local.get $size)))"#;
+
+const TELL: &str = "(drop (call $environ_sizes_get (i32.const 16) (i32.const 20)))
         (drop (call $environ_get (i32.const 65536) (i32.const 131072)))
         (call $lines (i32.load (i32.const 20)))
         (drop (call $args_sizes_get (i32.const 16) (i32.const 20)))
         (drop (call $args_get (i32.const 65536) (i32.const 131072)))
-        (call $lines (i32.load (i32.const 20)))",
-    )
+        (call $lines (i32.load (i32.const 20)))";
+
+/// Logs and answers `first`, or `again` where the request has `X-Retry`, and then runs these instructions.
+pub(crate) fn tells_retry(then: &str) -> Vec<u8> {
+    let definitions = r#"(func $is_retry (param $size i32) (result i32) (local $at i32)
+            (loop $next
+                ;; "Http_X_R" and "etry"
+                (if (i32.and
+                        (i64.eq (i64.load offset=131072 (local.get $at)) (i64.const 0x525f585f70747448))
+                        (i32.eq (i32.load offset=131080 (local.get $at)) (i32.const 0x79727465)))
+                    (then (return (i32.const 1))))
+                (local.set $at (i32.add (local.get $at) (i32.const 1)))
+                (br_if $next (i32.lt_u (local.get $at) (local.get $size))))
+            (i32.const 0))"#;
+    let start = format!(
+        "(local $word i32)
+        (drop (call $environ_sizes_get (i32.const 16) (i32.const 20)))
+        (drop (call $environ_get (i32.const 65536) (i32.const 131072)))
+        (local.set $word (i32.add (i32.const 4096)
+            (i32.mul (i32.const 6) (call $is_retry (i32.load (i32.const 20))))))
+        (call $write (i32.const 2) (local.get $word) (i32.const 6))
+        (call $write (i32.const 1) (local.get $word) (i32.const 6))
+        {then}"
+    );
+    with(&(data("first\nagain\n") + definitions), &start)
 }
 
 /// A WASI 0.2 command that runs these instructions; they leave its result: 0 is success.

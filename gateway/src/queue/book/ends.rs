@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::super::call::Death;
-use super::{Book, Cancelled, DeadLetters, Ended, Entry, Gone, REMEMBERED_FOR, State};
+use super::{Book, Cancelled, DeadLetters, Ended, Entry, REMEMBERED_FOR, State};
 
 impl Book {
     /// A call has ended. Answers the file of its body.
@@ -23,33 +23,29 @@ impl Book {
         file
     }
 
-    /// A call is a dead letter. Answers the dead letters that have to go for it, with their files.
-    pub(in crate::queue) fn bury(&mut self, sequence: u64, death: Death) -> Vec<Gone> {
+    /// A call is a dead letter.
+    pub(in crate::queue) fn bury(&mut self, sequence: u64, death: Death) {
         if self.leave(sequence, false).is_none() {
-            return Vec::new();
+            return;
         }
         if let Some(entry) = self.calls.get_mut(&sequence) {
             entry.state = State::Dead { death };
             self.dead.insert(sequence);
-            self.dead_bytes += entry.size;
+            self.line_of(sequence).dead += 1;
         }
-        let mut gone = Vec::new();
-        while self.dead.len() > self.limits.dead {
-            gone.extend(self.dead.first().copied().and_then(|oldest| self.remove_dead(oldest)));
-        }
-        gone
     }
 
-    /// Takes a dead letter out for good.
-    pub(in crate::queue) fn remove_dead(&mut self, sequence: u64) -> Option<Gone> {
+    /// Takes a dead letter out for good. Answers the file of its body.
+    fn remove_dead(&mut self, sequence: u64) -> Option<Option<String>> {
         if !self.dead.remove(&sequence) {
             return None;
         }
+        self.line_of(sequence).dead -= 1;
         let entry = self.calls.remove(&sequence)?;
+        self.tidy(&entry.function);
         self.totals.bytes -= entry.size;
-        self.dead_bytes -= entry.size;
         self.forget_id(&entry.id, sequence);
-        Some((sequence, entry.file))
+        Some(entry.file)
     }
 
     /// The dead letter of this id, the newest.
@@ -60,15 +56,16 @@ impl Book {
         })
     }
 
-    /// A dead letter for which a place is kept is on the disk as a call again; false when it is none any more.
+    /// A dead letter is on the disk as a call again, in the place that it had; false when it is none any more.
     pub(in crate::queue) fn revive(&mut self, sequence: u64, now: Instant) -> bool {
         if !self.dead.remove(&sequence) {
             return false;
         }
         let entry = self.calls.get_mut(&sequence).expect("a dead letter is in the book");
         entry.state = State::Waiting { not_before: None };
-        self.dead_bytes -= entry.size;
+        self.totals.calls += 1;
         self.ids.insert(entry.id.clone(), sequence);
+        self.line_of(sequence).dead -= 1;
         self.wait_in_line(sequence, now);
         true
     }
@@ -94,7 +91,7 @@ impl Book {
             State::CallingBack | State::Ended { .. } => Cancelled::TooLate,
             State::Dead { .. } if dead == DeadLetters::Stay => Cancelled::TooLate,
             State::Dead { .. } => match self.remove_dead(sequence) {
-                Some((sequence, file)) => Cancelled::Out { sequence, file },
+                Some(file) => Cancelled::Out { sequence, file },
                 None => Cancelled::Unknown,
             },
         }

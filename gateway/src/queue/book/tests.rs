@@ -4,8 +4,18 @@ use super::super::call::tests::call;
 use super::*;
 use proptest::prelude::*;
 
-const LIMITS: Limits =
-    Limits { calls: 100, bytes: 10_000, workers: 2, callbacks_each: 2, callbacks: 3, dead: 2, ended: 3 };
+const GRACE: Duration = Duration::from_secs(60);
+
+const LIMITS: Limits = Limits {
+    calls: 100,
+    bytes: 10_000,
+    workers: 2,
+    callbacks_each: 2,
+    callbacks: 3,
+    dead_each: 2,
+    ended: 3,
+    grace: GRACE,
+};
 
 fn name(text: &str) -> FunctionName {
     FunctionName::parse(text).unwrap()
@@ -26,9 +36,22 @@ fn death() -> Death {
 /// Adds a call of a function; `None` when the book is full.
 fn add(book: &mut Book, function: &str, id: &str) -> Option<u64> {
     let call = call(function, id);
-    let (sequence, _gone) = book.reserve(call.size()).ok()?;
+    let sequence = book.reserve(&call.function, call.size()).ok()?;
     book.add(sequence, &call, Instant::now());
     Some(sequence)
+}
+
+/// Adds a call whose answer goes to a host.
+fn add_for(book: &mut Book, host: &str, id: &str) -> Option<u64> {
+    let call = Call { callback: Some(format!("http://{host}/{id}")), ..call("f", id) };
+    let sequence = book.reserve(&call.function, call.size()).ok()?;
+    book.add(sequence, &call, Instant::now());
+    Some(sequence)
+}
+
+/// The ids of calls.
+fn ids(book: &Book, turns: &[Turn]) -> Vec<String> {
+    turns.iter().map(|turn| book.calls[&turn.sequence].id.to_string()).collect()
 }
 
 /// A book with so many calls of each function, ids `name-0`, `name-1`, …
@@ -49,14 +72,13 @@ fn functions(book: &Book, turns: &[Turn]) -> Vec<String> {
 #[test]
 fn functions_take_turns() {
     let mut book = book(&[("flood", 10), ("a", 1), ("b", 1)]);
-    let (turns, orphans) = book.take(Instant::now(), free);
+    let turns = book.take(Instant::now(), free);
     // Two workers, and one more for each function of which none runs.
     assert_eq!(functions(&book, &turns), ["flood", "a", "b"]);
-    assert!(orphans.is_empty());
     for turn in &turns[..2] {
         book.end(turn.sequence, Some(200), Ended::Done, now());
     }
-    let (turns, _) = book.take(Instant::now(), free);
+    let turns = book.take(Instant::now(), free);
     assert_eq!(functions(&book, &turns), ["flood"]);
     assert_eq!(book.totals().running, 2);
 }
@@ -64,30 +86,30 @@ fn functions_take_turns() {
 #[test]
 fn a_flood_does_not_take_more_than_the_workers_there_are() {
     let mut book = book(&[("flood", 10)]);
-    assert_eq!(book.take(Instant::now(), free).0.len(), LIMITS.workers);
-    assert_eq!(book.take(Instant::now(), free).0.len(), 0);
+    assert_eq!(book.take(Instant::now(), free).len(), LIMITS.workers);
+    assert_eq!(book.take(Instant::now(), free).len(), 0);
 }
 
 #[test]
 fn a_functions_own_limit_is_kept() {
     let mut book = book(&[("one", 5)]);
     let one = |_: &FunctionName| Room::Most(1);
-    let (turns, _) = book.take(Instant::now(), one);
+    let turns = book.take(Instant::now(), one);
     assert_eq!(turns.len(), 1);
-    assert!(book.take(Instant::now(), one).0.is_empty());
+    assert!(book.take(Instant::now(), one).is_empty());
 }
 
 #[test]
 fn what_is_turned_back_waits_and_was_not_started() {
     let mut book = book(&[("full", 2)]);
     let began = Instant::now();
-    let turn = book.take(began, |_| Room::Most(1)).0.remove(0);
+    let turn = book.take(began, |_| Room::Most(1)).remove(0);
     assert_eq!(turn.starts, 1);
     assert_eq!(book.turn_back(turn.sequence, began), Some(0));
-    assert!(book.take(began, free).0.is_empty(), "its function is asked again at once");
+    assert!(book.take(began, free).is_empty(), "its function is asked again at once");
     let woken = book.next_wake().unwrap();
     assert!(woken > began);
-    let again = book.take(woken, |_| Room::Most(1)).0.remove(0);
+    let again = book.take(woken, |_| Room::Most(1)).remove(0);
     assert_eq!(again, turn, "the first one is still the first, and its start is the first");
     book.turn_back(again.sequence, woken);
     let pauses = (woken - began, book.next_wake().unwrap() - woken);
@@ -98,13 +120,13 @@ fn what_is_turned_back_waits_and_was_not_started() {
 fn a_retry_waits_for_its_time_and_says_how_often() {
     let mut book = book(&[("f", 1)]);
     let began = Instant::now();
-    let turn = book.take(began, free).0.remove(0);
+    let turn = book.take(began, free).remove(0);
     assert!(book.retry(turn.sequence, began + Duration::from_secs(5)));
-    assert!(book.take(began + Duration::from_secs(4), free).0.is_empty());
+    assert!(book.take(began + Duration::from_secs(4), free).is_empty());
     assert_eq!(book.call("f-0", began).unwrap().state, "retrying");
     let depth = &book.depths(SystemTime::now())[0];
     assert_eq!((depth.waiting, depth.ready), (1, 0));
-    let again = book.take(began + Duration::from_secs(5), free).0.remove(0);
+    let again = book.take(began + Duration::from_secs(5), free).remove(0);
     assert_eq!(again, Turn { sequence: turn.sequence, starts: 2 });
 }
 
@@ -112,42 +134,53 @@ fn a_retry_waits_for_its_time_and_says_how_often() {
 fn a_call_that_was_started_before_a_crash_counts_that() {
     let mut book = Book::new(LIMITS);
     book.restore(7, &call("f", "x"), 2, None, (None, Instant::now()));
-    let turn = book.take(Instant::now(), free).0.remove(0);
+    let turn = book.take(Instant::now(), free).remove(0);
     assert_eq!(turn, Turn { sequence: 7, starts: 3 });
-    assert_eq!(book.reserve(0).unwrap().0, 8, "new calls come after the old ones");
+    assert_eq!(book.reserve(&name("f"), 0).unwrap(), 8, "new calls come after the old ones");
 }
 
 #[test]
 fn a_queue_that_is_full_takes_no_more() {
-    let mut book = book(&[("f", 100)]);
-    assert_eq!(book.reserve(0), Err(Full::Calls));
-    let turn = book.take(Instant::now(), free).0.remove(0);
-    assert_eq!(book.has_room(0), Err(Full::Calls));
+    let (mut book, f) = (book(&[("f", 100)]), name("f"));
+    assert_eq!(book.reserve(&f, 0), Err(Full::Calls { dead: 0 }));
+    let turn = book.take(Instant::now(), free).remove(0);
+    assert_eq!(book.has_room(&f, 0), Err(Full::Calls { dead: 0 }));
     book.end(turn.sequence, Some(200), Ended::Done, now());
     let left = LIMITS.bytes - book.totals().bytes;
-    assert_eq!((book.reserve(left + 1), book.has_room(left + 1)), (Err(Full::Bytes), Err(Full::Bytes)));
+    let full = Err(Full::Bytes { dead: 0 });
+    assert_eq!((book.reserve(&f, left + 1).map(drop), book.has_room(&f, left + 1)), (full, full));
     assert_eq!(book.totals().calls, 99, "a place without bytes is none");
-    let _place = book.reserve(left).unwrap();
-    assert_eq!(book.reserve(0), Err(Full::Calls));
+    let _place = book.reserve(&f, left).unwrap();
+    assert_eq!(book.reserve(&f, 0), Err(Full::Calls { dead: 0 }));
     book.give_up(left);
-    assert!(book.reserve(0).is_ok());
+    assert!(book.reserve(&f, 0).is_ok());
 }
 
 #[test]
-fn dead_letters_make_room_the_oldest_first() {
-    let mut book = Book::new(LIMITS);
-    let (large, small) = ("l".repeat(4_000), "s".repeat(3_000));
-    for id in [&large, &small] {
+fn dead_letters_stay_and_new_calls_wait_for_their_place() {
+    let mut book = Book::new(Limits { calls: 4, ..LIMITS });
+    for id in ["0", "1"] {
         add(&mut book, "f", id).unwrap();
-        let turn = book.take(Instant::now(), free).0.remove(0);
-        assert!(book.bury(turn.sequence, death()).is_empty());
+        let turn = book.take(Instant::now(), free).remove(0);
+        book.bury(turn.sequence, death());
     }
-    assert_eq!(book.keep_bytes(3_000), Ok(vec![]));
-    let gone = book.keep_bytes(5_000).unwrap();
-    assert_eq!(gone.iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>(), [1, 2]);
-    assert_eq!(book.keep_bytes(2_001), Err(Full::Bytes), "what waits makes none");
-    book.give_back(8_000);
-    assert_eq!(book.totals(), Totals::default());
+    assert_eq!(book.has_room(&name("f"), 0), Err(Full::Dead(2)), "as many as one function may have");
+    let left = LIMITS.bytes - book.totals().bytes;
+    assert_eq!(book.has_room(&name("g"), left + 1), Err(Full::Bytes { dead: 2 }));
+    for id in ["2", "3"] {
+        add(&mut book, "g", id).unwrap();
+    }
+    assert_eq!(book.has_room(&name("g"), 0), Err(Full::Calls { dead: 2 }));
+    // What was accepted may die all the same.
+    for turn in book.take(Instant::now(), free) {
+        book.bury(turn.sequence, death());
+    }
+    assert_eq!(book.dead_letters(), 4);
+    let (sequence, _) = book.dead_letter("0").unwrap();
+    assert!(book.revive(sequence, Instant::now()), "it has its place");
+    assert_eq!(book.has_room(&name("f"), 0), Err(Full::Calls { dead: 3 }));
+    assert!(matches!(book.cancel("1", DeadLetters::Go, now()), Cancelled::Out { .. }));
+    assert_eq!(book.has_room(&name("f"), 0), Ok(()));
 }
 
 #[test]
@@ -157,17 +190,19 @@ fn what_may_start_for_too_long_is_taken_out_and_nothing_else() {
     let later = began + Duration::from_secs(60);
     for (id, at) in [("old", began), ("turned-back", began), ("new", later)] {
         let call = call("f", id);
-        let (sequence, _) = book.reserve(call.size()).unwrap();
+        let sequence = book.reserve(&call.function, call.size()).unwrap();
         book.add(sequence, &call, at);
     }
     // It was accepted long ago, and waits since now.
     book.restore(9, &call("f", "from-before"), 1, None, (None, later));
-    let turns = book.take(later, |_| Room::Most(1)).0;
+    let turns = book.take(later, |_| Room::Most(1));
     assert_eq!(turns.len(), 1);
     book.turn_back(turns[0].sequence, later);
-    assert!(book.take_overdue(began, 9).is_empty());
-    assert_eq!(book.take_overdue(later, 1), [1]);
-    assert_eq!(book.take_overdue(later, 9), [2]);
+    assert!(book.take_lapsed(began + LONGEST_WAIT, 9).is_empty());
+    let lapsed = |sequence| vec![Lapsed { sequence, starts: 0, why: Why::Overdue, calls_back: false }];
+    let over = began + LONGEST_WAIT + Duration::from_secs(1);
+    assert_eq!(book.take_lapsed(over, 1), lapsed(1));
+    assert_eq!(book.take_lapsed(over, 9), lapsed(2));
     assert_eq!(book.totals().running, 2);
     for sequence in [1, 2] {
         book.bury(sequence, death());
@@ -176,23 +211,45 @@ fn what_may_start_for_too_long_is_taken_out_and_nothing_else() {
 }
 
 #[test]
-fn calls_of_a_function_that_is_gone_are_found_once() {
-    let mut book = book(&[("gone", 3), ("f", 1)]);
+fn calls_of_a_function_that_is_gone_wait_for_it_for_a_while() {
+    let mut book = book(&[("gone", 2), ("f", 1)]);
+    let began = Instant::now();
     let room = |found: &FunctionName| if *found == name("gone") { Room::Gone } else { Room::Most(9) };
-    let (turns, orphans) = book.take(Instant::now(), room);
-    assert_eq!((turns.len(), orphans.len()), (1, 3));
-    assert!(book.take(Instant::now(), room).1.is_empty());
-    let evicted: Vec<_> = orphans.iter().flat_map(|orphan| book.bury(*orphan, death())).collect();
-    assert_eq!(evicted, [(orphans[0], None)], "the oldest goes where there is no room");
-    assert_eq!(book.dead_letters(), 2);
+    assert_eq!(book.take(began, room).len(), 1);
+    let over = |at: Instant| at + GRACE + Duration::from_secs(1);
+    assert!(book.take_lapsed(began + GRACE, 9).is_empty());
+    // It is there again, and gone again: its time begins anew.
+    assert_eq!(book.take(began + GRACE, |_| Room::Most(0)).len(), 0);
+    assert!(book.take_lapsed(over(began), 9).is_empty());
+    assert!(book.take(over(began), room).is_empty());
+    let lapsed = book.take_lapsed(over(over(began)), 9);
+    assert_eq!(lapsed.iter().map(|lapsed| lapsed.why).collect::<Vec<_>>(), [Why::Gone; 2]);
+    assert!(book.take_lapsed(over(over(began)), 9).is_empty(), "each is found once");
+    lapsed.iter().for_each(|lapsed| book.bury(lapsed.sequence, death()));
     let totals = book.totals();
-    assert_eq!((totals.calls, totals.running), (1, 1));
+    assert_eq!((totals.calls, totals.running, book.dead_letters()), (1, 1, 2));
+}
+
+#[test]
+fn of_what_did_not_run_the_callbacks_are_bounded_too() {
+    let mut book = Book::new(LIMITS);
+    for id in ["0", "1", "2"] {
+        add_for(&mut book, "dead.example", id).unwrap();
+    }
+    let began = Instant::now();
+    assert!(book.take(began, |_| Room::Gone).is_empty());
+    let over = began + GRACE + Duration::from_secs(1);
+    let lapsed = book.take_lapsed(over, 9);
+    assert_eq!((lapsed.len(), book.totals().calling_back), (2, 2));
+    assert!(lapsed.iter().all(|lapsed| lapsed.calls_back) && book.take_lapsed(over, 9).is_empty());
+    lapsed.iter().for_each(|lapsed| book.bury(lapsed.sequence, death()));
+    assert_eq!(book.take_lapsed(over, 9).len(), 1);
 }
 
 #[test]
 fn a_dead_letter_is_read_replayed_and_removed() {
     let mut book = book(&[("f", 2)]);
-    for turn in book.take(Instant::now(), free).0 {
+    for turn in book.take(Instant::now(), free) {
         book.bury(turn.sequence, death());
     }
     let listed = book.list(true, Some(&name("f")), 10, Instant::now());
@@ -203,9 +260,8 @@ fn a_dead_letter_is_read_replayed_and_removed() {
     );
     let (sequence, starts) = book.dead_letter("f-0").unwrap();
     assert_eq!(starts, 1);
-    book.keep_place().unwrap();
     assert!(book.revive(sequence, Instant::now()) && !book.revive(sequence, Instant::now()));
-    assert_eq!(book.take(Instant::now(), free).0, [Turn { sequence, starts: 2 }]);
+    assert_eq!(book.take(Instant::now(), free), [Turn { sequence, starts: 2 }]);
     assert_eq!(book.cancel("f-1", DeadLetters::Stay, now()), Cancelled::TooLate);
     assert!(matches!(book.cancel("f-1", DeadLetters::Go, now()), Cancelled::Out { .. }));
     assert_eq!(book.cancel("f-1", DeadLetters::Go, now()), Cancelled::Unknown);
@@ -214,7 +270,7 @@ fn a_dead_letter_is_read_replayed_and_removed() {
 #[test]
 fn cancelling_meets_a_call_wherever_it_is() {
     let mut book = book(&[("f", 4)]);
-    let turns = book.take(Instant::now(), free).0;
+    let turns = book.take(Instant::now(), free);
     let stop = book.stop_of(turns[0].sequence);
     assert_eq!(book.cancel("f-0", DeadLetters::Go, now()), Cancelled::Running);
     assert!(stop.is_cancelled() && !book.stop_of(turns[1].sequence).is_cancelled());
@@ -229,21 +285,57 @@ fn cancelling_meets_a_call_wherever_it_is() {
     assert_eq!(book.turn_back(cancelled, Instant::now()), None);
     assert!(!book.retry(cancelled, Instant::now()) && !book.call_back(cancelled));
     book.end(cancelled, None, Ended::Cancelled, now());
-    let turn = book.take(Instant::now(), free).0.remove(0);
+    let turn = book.take(Instant::now(), free).remove(0);
     assert!(book.retry(turn.sequence, Instant::now() + Duration::from_secs(9)));
     assert!(matches!(book.cancel("f-3", DeadLetters::Stay, now()), Cancelled::Out { .. }));
     assert_eq!(book.next_wake(), None);
 }
 
+/// Has a call run whose callback is then on its way; `None` where none may start.
+fn call_back(book: &mut Book) -> Option<(u64, String)> {
+    let turns = book.take(Instant::now(), |_| Room::Most(1));
+    let told = ids(book, &turns).pop()?;
+    assert!(book.call_back(turns[0].sequence));
+    Some((turns[0].sequence, told))
+}
+
 #[test]
-fn callbacks_on_their_way_hold_up_their_own_function_only() {
-    let mut book = book(&[("slow", 5), ("f", 1)]);
-    for _ in 0..2 {
-        let (turns, _) = book.take(Instant::now(), |found| Room::Most(u32::from(*found == name("slow"))));
-        assert!(book.call_back(turns[0].sequence));
+fn callbacks_on_their_way_hold_up_those_to_the_same_host_only() {
+    let mut book = Book::new(LIMITS);
+    for id in ["0", "1", "2", "3"] {
+        add_for(&mut book, "dead.example", id).unwrap();
     }
-    let (turns, _) = book.take(Instant::now(), free);
-    assert_eq!(functions(&book, &turns), ["f"]);
+    let (first, _) = call_back(&mut book).unwrap();
+    call_back(&mut book).unwrap();
+    assert!(book.take(Instant::now(), free).is_empty());
+    add_for(&mut book, "Dead.Example:80", "the-same").unwrap();
+    add(&mut book, "f", "without").unwrap();
+    add_for(&mut book, "dead.example:81", "another").unwrap();
+    let turns = book.take(Instant::now(), free);
+    assert_eq!(ids(&book, &turns), ["without", "another"]);
+    for turn in turns {
+        book.end(turn.sequence, Some(200), Ended::Done, now());
+    }
+    assert!(book.take(Instant::now(), free).is_empty());
+    book.bury(first, death());
+    assert_eq!(call_back(&mut book).unwrap().1, "2");
+    assert!(book.take(Instant::now(), free).is_empty());
+}
+
+#[test]
+fn hosts_that_do_not_answer_leave_each_other_one_some_room() {
+    let mut book = Book::new(LIMITS);
+    for host in ["a", "a", "b", "b", "c", "d", "e", "f"] {
+        add_for(&mut book, host, host).unwrap();
+    }
+    let mut begun = Vec::new();
+    while let Some((_, host)) = call_back(&mut book) {
+        begun.push(host);
+    }
+    assert_eq!(begun, ["a", "b", "c", "d", "e", "f"], "one of each, up to twice as many as there may be");
+    assert_eq!(book.totals().calling_back, 2 * LIMITS.callbacks);
+    add(&mut book, "f", "without").unwrap();
+    assert_eq!(book.take(Instant::now(), free).len(), 1);
 }
 
 #[test]
@@ -251,14 +343,14 @@ fn ended_calls_are_remembered_up_to_a_number_and_an_age() {
     let mut book = book(&[("f", 5)]);
     let ended = now();
     for number in 0..5 {
-        let sequence = book.take(ended.0, |_| Room::Most(1)).0[0].sequence;
+        let sequence = book.take(ended.0, |_| Room::Most(1))[0].sequence;
         book.end(sequence, Some(200), Ended::Done, ended);
         assert_eq!(book.call(&format!("f-{number}"), ended.0).unwrap().status, Some(200));
     }
     assert_eq!(book.call("f-1", ended.0), None);
     assert_eq!(book.call("f-2", ended.0).unwrap().state, "done");
     add(&mut book, "f", "last").unwrap();
-    let sequence = book.take(ended.0, free).0[0].sequence;
+    let sequence = book.take(ended.0, free)[0].sequence;
     let later = (ended.0 + REMEMBERED_FOR + Duration::from_secs(1), ended.1);
     book.end(sequence, Some(200), Ended::Done, later);
     assert_eq!(book.call("f-4", later.0), None);
@@ -277,11 +369,12 @@ fn an_id_that_comes_twice_names_the_newest() {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Add(u8),
+    Add(u8, Option<u8>),
     Take,
     Back,
     Retry,
     CallBack,
+    Called,
     End,
     Bury,
     Cancel(u8),
@@ -292,11 +385,12 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        3 => (0_u8..4).prop_map(Step::Add),
+        3 => (0_u8..4, proptest::option::of(0_u8..4)).prop_map(|(function, host)| Step::Add(function, host)),
         3 => Just(Step::Take),
         1 => Just(Step::Back),
         1 => Just(Step::Retry),
-        1 => Just(Step::CallBack),
+        2 => Just(Step::CallBack),
+        1 => Just(Step::Called),
         2 => Just(Step::End),
         1 => Just(Step::Bury),
         1 => any::<u8>().prop_map(Step::Cancel),
@@ -311,13 +405,19 @@ proptest! {
     #[test]
     fn the_sums_are_those_of_the_calls(steps in steps()) {
         let mut book = Book::new(LIMITS);
-        let (mut clock, mut running, mut added) = (Instant::now(), Vec::<u64>::new(), 0_u32);
+        let (mut clock, mut added) = (Instant::now(), 0_u32);
+        let (mut running, mut calling) = (Vec::<u64>::new(), Vec::<u64>::new());
         for step in steps {
             match step {
-                Step::Add(function) => if add(&mut book, &format!("f{function}"), &added.to_string()).is_some() {
-                    added += 1;
-                },
-                Step::Take => running.extend(book.take(clock, free).0.iter().map(|turn| turn.sequence)),
+                Step::Add(function, host) => {
+                    let id = added.to_string();
+                    let is_added = match host {
+                        None => add(&mut book, &format!("f{function}"), &id),
+                        Some(host) => add_for(&mut book, &format!("h{host}"), &id),
+                    };
+                    added += u32::from(is_added.is_some());
+                }
+                Step::Take => running.extend(book.take(clock, free).iter().map(|turn| turn.sequence)),
                 Step::Back => if let Some(sequence) = running.pop()
                     && book.turn_back(sequence, clock).is_none() {
                     book.end(sequence, None, Ended::Cancelled, (clock, SystemTime::now()));
@@ -327,7 +427,13 @@ proptest! {
                     book.end(sequence, None, Ended::Cancelled, (clock, SystemTime::now()));
                 },
                 Step::CallBack => if let Some(sequence) = running.pop() {
-                    let _cancelled = !book.call_back(sequence);
+                    if book.call_back(sequence) {
+                        calling.push(sequence);
+                    } else {
+                        book.end(sequence, Some(200), Ended::Done, (clock, SystemTime::now()));
+                    }
+                },
+                Step::Called => if let Some(sequence) = calling.pop() {
                     book.end(sequence, Some(200), Ended::Done, (clock, SystemTime::now()));
                 },
                 Step::End => if let Some(sequence) = running.pop() {
@@ -337,11 +443,18 @@ proptest! {
                 Step::Cancel(id) => {
                     book.cancel(&(u32::from(id) % added.max(1)).to_string(), DeadLetters::Go, (clock, SystemTime::now()));
                 }
-                Step::Revive => if let Some(sequence) = book.dead.last().copied()
-                    && book.keep_place().is_ok() {
+                Step::Revive => if let Some(sequence) = book.dead.last().copied() {
                     prop_assert!(book.revive(sequence, clock));
                 },
-                Step::Overdue => for sequence in book.take_overdue(clock, 3) { book.bury(sequence, death()); },
+                Step::Overdue => {
+                    for lapsed in book.take_lapsed(clock + 2 * LONGEST_WAIT, 3) {
+                        if lapsed.calls_back {
+                            calling.push(lapsed.sequence);
+                        } else {
+                            book.bury(lapsed.sequence, death());
+                        }
+                    }
+                }
                 Step::Later => clock += Duration::from_secs(2),
             }
             let state = |wanted: fn(&State) -> bool| {
@@ -351,27 +464,30 @@ proptest! {
             let ran = state(|state| matches!(state, State::Running { .. }));
             prop_assert_eq!(book.totals.running, ran);
             prop_assert_eq!(ran, running.len());
-            prop_assert_eq!(book.totals.calls, waiting + ran);
+            prop_assert_eq!(book.totals.calls, waiting + ran + calling.len());
+            prop_assert_eq!(book.totals().calling_back, calling.len());
+            prop_assert!(calling.len() <= 2 * (LIMITS.callbacks + LIMITS.workers));
             let depth: usize = book.lines.values().map(Line::depth).sum();
             prop_assert_eq!(depth, waiting);
-            prop_assert!(book.dead.len() <= LIMITS.dead);
+            prop_assert!(book.totals.calls + book.dead.len() <= LIMITS.calls);
+            prop_assert_eq!(book.lines.values().map(|line| line.dead as usize).sum::<usize>(), book.dead.len());
             let size = |entry: &Entry| if let State::Ended { .. } = entry.state { 0 } else { entry.size };
             prop_assert_eq!(book.totals.bytes, book.calls.values().map(size).sum::<u64>());
-            let is_dead = |entry: &&Entry| matches!(entry.state, State::Dead { .. });
-            prop_assert_eq!(book.dead_bytes, book.calls.values().filter(is_dead).map(size).sum::<u64>());
             prop_assert!(book.ended.len() <= LIMITS.ended);
         }
         // Whatever happened, what waits comes to its turn.
-        for sequence in running.drain(..) {
+        for sequence in running.drain(..).chain(calling.drain(..)) {
             book.end(sequence, None, Ended::Done, (clock, SystemTime::now()));
         }
         for _ in 0..200 {
             clock += Duration::from_secs(2);
-            for turn in book.take(clock, free).0 {
+            for turn in book.take(clock, free) {
                 book.end(turn.sequence, None, Ended::Done, (clock, SystemTime::now()));
             }
         }
-        prop_assert_eq!(book.totals, Totals { bytes: book.dead_bytes, ..Totals::default() });
+        let dead = book.calls.values().filter(|entry| matches!(entry.state, State::Dead { .. }));
+        let bytes = dead.map(|entry| entry.size).sum();
+        prop_assert_eq!(book.totals(), Totals { bytes, ..Totals::default() });
         prop_assert!(book.later.is_empty());
     }
 }

@@ -1,47 +1,51 @@
 //! Whose turn it is, and where a call that was taken goes next.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bramble_provider::FunctionName;
 use tokio_util::sync::CancellationToken;
 
-use super::{Book, Room, State, Turn};
+use super::{Book, LONGEST_WAIT, Lapsed, Room, State, Turn, Why};
 
 impl Book {
-    /// The next calls, one of each function in turn, and those whose function is gone.
-    pub(in crate::queue) fn take(
-        &mut self,
-        now: Instant,
-        room: impl Fn(&FunctionName) -> Room,
-    ) -> (Vec<Turn>, Vec<u64>) {
+    /// The next calls, one of each function in turn.
+    pub(in crate::queue) fn take(&mut self, now: Instant, room: impl Fn(&FunctionName) -> Room) -> Vec<Turn> {
         self.wake(now);
-        let (mut taken, mut orphans) = (Vec::new(), Vec::new());
+        let mut taken = Vec::new();
         let mut passed_by = 0;
         while passed_by < self.turns.len() && self.totals.running < 2 * self.limits.workers {
             let Some(name) = self.turns.pop_front() else { break };
             let line = self.lines.get_mut(&name).expect("a function in turn has a line");
             if line.ready.is_empty() {
-                line.in_turn = false;
+                (line.in_turn, line.gone_since) = (false, None);
                 self.tidy(&name);
                 continue;
             }
             let most = match room(&name) {
                 Room::Gone => {
-                    line.in_turn = false;
-                    orphans.extend(line.ready.drain(..));
-                    continue;
+                    line.gone_since.get_or_insert(now);
+                    0
                 }
-                Room::Most(most) => most,
+                Room::Most(most) => {
+                    line.gone_since = None;
+                    most
+                }
             };
             let is_free = self.totals.running < self.limits.workers || line.running == 0;
-            let may = line.may_start(now, most, self.limits.callbacks_each)
-                && self.totals.calling_back < self.limits.callbacks;
-            if !is_free || !may {
+            let may = line.may_start(now, most);
+            let (callbacks, limits) = (&self.callbacks, &self.limits);
+            // Of the lanes that may not start each has a callback on its way, but where there are too many in all.
+            let is_any = !callbacks.is_full(limits) || line.ready.has_plain();
+            let next = if is_free && may && is_any {
+                line.ready.pop(|host, _| callbacks.may_start(host, limits))
+            } else {
+                None
+            };
+            let Some(sequence) = next else {
                 self.turns.push_back(name);
                 passed_by += 1;
                 continue;
-            }
-            let sequence = line.ready.pop_front().expect("it is not empty");
+            };
             line.running += 1;
             self.turns.push_back(name);
             passed_by = 0;
@@ -51,14 +55,7 @@ impl Book {
             entry.starts += 1;
             taken.push(Turn { sequence, starts: entry.starts });
         }
-        for sequence in &orphans {
-            // As if they ran, so that nobody else takes them before they are buried.
-            let entry = self.calls.get_mut(sequence).expect("a call in line is in the book");
-            entry.state = State::running();
-            self.totals.running += 1;
-            self.line_of(*sequence).running += 1;
-        }
-        (taken, orphans)
+        taken
     }
 
     /// When [`Self::take`] may find more without anything else happening.
@@ -80,10 +77,10 @@ impl Book {
         }
         entry.starts -= 1;
         entry.state = State::Waiting { not_before: None };
-        let (starts, name) = (entry.starts, entry.function.clone());
+        let (starts, name, host) = (entry.starts, entry.function.clone(), entry.host);
         let line = self.lines.entry(name.clone()).or_default();
         line.pause(now);
-        line.ready.push_front(sequence);
+        line.ready.push_front(host, sequence);
         self.leave_run(&name);
         self.join_turn(&name);
         Some(starts)
@@ -109,7 +106,7 @@ impl Book {
     pub(in crate::queue) fn call_back(&mut self, sequence: u64) -> bool {
         let Some(name) = self.ends_run(sequence, State::CallingBack) else { return false };
         self.leave_run(&name);
-        self.totals.calling_back += 1;
+        self.callbacks.add(self.calls[&sequence].host);
         self.line_of(sequence).calling_back += 1;
         true
     }
@@ -132,24 +129,37 @@ impl Book {
         }
     }
 
-    /// Takes out calls that may start since before `since` and did not, `most` of them, as if they ran, to bury them.
-    pub(in crate::queue) fn take_overdue(&mut self, since: Instant, most: usize) -> Vec<u64> {
-        let mut overdue = Vec::new();
+    /// Takes out calls whose function is gone for good, or did not take them for too long, `most` of them, to bury
+    /// them: as if they ran, or called back where that is wanted. Those whose callback may not start wait on.
+    pub(in crate::queue) fn take_lapsed(&mut self, now: Instant, most: usize) -> Vec<Lapsed> {
+        let is_over = |since: Instant, limit: Duration| now.saturating_duration_since(since) > limit;
+        let mut lapsed = Vec::new();
         for line in self.lines.values_mut() {
-            // Who waits longest is first: what is turned back keeps its time.
-            while overdue.len() < most
-                && let Some(sequence) = line.ready.front().copied()
-                && let Some(entry) = self.calls.get_mut(&sequence)
-                && entry.ready_since < since
-            {
-                line.ready.pop_front();
-                line.running += 1;
-                entry.state = State::running();
-                overdue.push(sequence);
+            let is_gone = line.gone_since.is_some_and(|since| is_over(since, self.limits.grace));
+            let why = if is_gone { Why::Gone } else { Why::Overdue };
+            while lapsed.len() < most {
+                let (calls, callbacks) = (&self.calls, &self.callbacks);
+                // Who waits longest is first: what is turned back keeps its time.
+                let next = line.ready.pop(|host, first| {
+                    (is_gone || is_over(calls[&first].ready_since, LONGEST_WAIT))
+                        && callbacks.may_start(host, &self.limits)
+                });
+                let Some(sequence) = next else { break };
+                let entry = self.calls.get_mut(&sequence).expect("a call in line is in the book");
+                let calls_back = entry.host.is_some();
+                if calls_back {
+                    entry.state = State::CallingBack;
+                    line.calling_back += 1;
+                    self.callbacks.add(entry.host);
+                } else {
+                    entry.state = State::running();
+                    line.running += 1;
+                    self.totals.running += 1;
+                }
+                lapsed.push(Lapsed { sequence, starts: entry.starts, why, calls_back });
             }
         }
-        self.totals.running += overdue.len();
-        overdue
+        lapsed
     }
 
     fn wake(&mut self, now: Instant) {

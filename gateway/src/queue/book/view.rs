@@ -64,7 +64,7 @@ pub(crate) struct CallView {
 impl Book {
     /// The sums.
     pub(in crate::queue) fn totals(&self) -> Totals {
-        self.totals
+        Totals { calling_back: self.callbacks.len(), ..self.totals }
     }
 
     /// How many dead letters there are.
@@ -75,12 +75,13 @@ impl Book {
     /// Every function with calls.
     pub(in crate::queue) fn depths(&self, now: SystemTime) -> Vec<Depth> {
         let depth = |(name, line): (&FunctionName, &super::Line)| {
-            let first = line.ready.front().and_then(|sequence| self.calls.get(sequence));
+            let firsts = line.ready.fronts().filter_map(|sequence| self.calls.get(&sequence));
+            let oldest = firsts.map(|entry| entry.accepted_at).min();
             Depth {
                 function: name.clone(),
                 waiting: u32::try_from(line.depth()).unwrap_or(u32::MAX),
                 ready: u32::try_from(line.ready.len()).unwrap_or(u32::MAX),
-                oldest: first.map(|entry| now.duration_since(entry.accepted_at).unwrap_or_default()),
+                oldest: oldest.map(|at| now.duration_since(at).unwrap_or_default()),
                 running: line.running,
                 calling_back: line.calling_back,
             }
