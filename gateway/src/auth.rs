@@ -125,7 +125,7 @@ impl Auth {
 
 /// What is served without credentials. The list of what is open, not of what is closed: a route that
 /// nobody thought of is closed.
-fn is_open(path: &str) -> bool {
+pub(crate) fn is_open(path: &str) -> bool {
     const FUNCTIONS: [&str; 2] = ["/function/", "/async-function/"];
     matches!(path, "/" | "/healthz" | "/readyz" | STORE)
         || FUNCTIONS.iter().any(|open| path.starts_with(open))

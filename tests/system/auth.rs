@@ -187,6 +187,49 @@ fn each_change_is_in_the_log_and_no_secret_is() {
 }
 
 #[test]
+fn each_kind_of_change_is_a_line() {
+    let gateway = closed().showing(RIGHT);
+    gateway.deploy("fails", &guest::running("unreachable"));
+    let queue = |id: &str| {
+        let request = gateway.request("POST", "/async-function/fails").header("x-call-id", id);
+        gateway.send(request, b"").expect(202);
+        let state = || gateway.get(&format!("/system/async/{id}")).expect(200).json()["state"].clone();
+        wait::until("it is a dead letter", || state() == "dead");
+    };
+    queue("given-up");
+    let secret = json!({"name": "db", "value": "x"});
+    let alert = json!({"alerts": [{"status": "resolved", "labels": {"function_name": "fails"}}]});
+    let changes = [
+        ("POST", "/system/secrets", secret.clone(), 201, "db.openfaas-fn"),
+        ("PUT", "/system/secrets", secret.clone(), 202, "db.openfaas-fn"),
+        ("DELETE", "/system/secrets", secret, 202, "db.openfaas-fn"),
+        ("POST", "/system/namespace/team", json!({}), 201, "team"),
+        ("PUT", "/system/namespace/team", json!({}), 202, "team"),
+        ("DELETE", "/system/namespace/team", json!({}), 202, "team"),
+        ("POST", "/system/scale-function/fails", json!({"replicas": 2}), 202, "fails"),
+        ("POST", "/system/freeze-function/fails", json!({}), 202, "fails"),
+        ("POST", "/system/alert", alert, 200, "fails"),
+        ("POST", "/system/async/dead/given-up/replay", json!({}), 202, "given-up"),
+        ("DELETE", "/async-function/fails/nobody", json!({}), 404, ""),
+    ];
+    let lines = || -> Vec<String> {
+        gateway.log().lines().filter(|line| line.contains(" audit: ")).map(str::to_owned).collect()
+    };
+    wait::until("its deployment is logged", || lines().len() == 1);
+    for (at, (method, path, document, status, object)) in changes.iter().enumerate() {
+        gateway.json(method, path, document).expect(*status);
+        wait::until("it is logged", || lines().len() == at + 2);
+        let line = lines().pop().unwrap();
+        let who = if path.starts_with("/async-function/") { "anonymous" } else { "admin" };
+        let (path, object) = (format!("path=\"{path}\""), format!("object=\"{object}\""));
+        let (status, who) = (format!("status={status}"), format!("who=\"{who}\""));
+        for part in [*method, &*path, &*object, &*status, &*who] {
+            assert!(line.contains(part), "{part} is not in {line}");
+        }
+    }
+}
+
+#[test]
 fn the_command_line_logs_in_and_out() {
     let gateway = closed();
     let run = |arguments: &[&str]| gateway.cli(arguments).output().unwrap();
@@ -230,7 +273,7 @@ fn pages_of_named_sites_may_read_answers_and_no_others() {
         let request = request.header("origin", origin).header("access-control-request-method", "PUT");
         gateway.send(request.header("access-control-request-headers", "authorization,x-a"), b"")
     };
-    for path in ["/system/functions", "/function/echo", "/function/nobody"] {
+    for path in ["/system/functions", "/function/echo", "/function/nobody", "/async-function/echo"] {
         let answer = preflight("https://a.example", path).expect(204);
         assert_eq!(answer.header("access-control-allow-origin"), "https://a.example");
         assert_eq!(answer.header("access-control-allow-headers"), "authorization,x-a");
@@ -287,6 +330,16 @@ fn pages_of_other_sites_change_nothing_and_their_names_are_not_the_gateways() {
     by_a_page(&gateway, ("PUT", "/system/secrets"), ("a.example", "https://a.example")).expect(202);
     let refused = |line: &&str| line.contains(" audit: ") && line.contains("status=403");
     wait::until("it is logged", || gateway.log().lines().filter(refused).count() == 3);
+    // Everybody's pages are those of functions.
+    let all = Start::new().flag("--cors-origin", "*").start();
+    all.deploy("echo", &guest::cat());
+    let own = all.address.to_string();
+    let page = by_a_page(&all, ("POST", "/function/echo"), (&own, site)).expect(200);
+    assert_eq!(page.header("access-control-allow-origin"), "*");
+    by_a_page(&all, plant, (&own, site)).refused(403, "foreign_origin", "--cors-origin");
+    by_a_page(&all, list, (name, site)).refused(403, "foreign_host", name);
+    let read = by_a_page(&all, list, (&own, site)).expect(200);
+    assert_eq!(read.header("access-control-allow-origin"), "", "its page does not get it");
     // Whoever serves others is called by names that nobody here knows.
     let anywhere = Start::new().flag("--listen", "0.0.0.0:0").flag("--no-auth", "true").start();
     by_a_page(&anywhere, list, ("raspberrypi.local:8080", "http://raspberrypi.local:8080")).says(200, "[]");

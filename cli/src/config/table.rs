@@ -160,7 +160,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
     setting!(Gateway Directory "tls_key" / "BRAMBLE_TLS_KEY" => gateway.tls_key as optional_path,
         "The private key of that certificate (PEM)"),
     setting!(Gateway Origins "cors_origin" / "BRAMBLE_CORS_ORIGIN" => gateway.cors_origins as origins,
-        "Let pages of these sites read answers, separated by commas; * for all; none if not set"),
+        "Let pages of these sites call functions and use the API, separated by commas; * lets all call functions"),
     setting!(Gateway Directory "secrets_dir" / "BRAMBLE_SECRETS_DIR" => gateway.wasm.secrets_dir as path,
         "Keep the secrets of functions here, one file each"),
     setting!(Gateway Directory "store_dir" / "BRAMBLE_STORE_DIR" => gateway.store_dir as optional_path,

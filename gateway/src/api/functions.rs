@@ -279,6 +279,7 @@ pub(super) async fn freeze(
     State(gateway): Shared,
     Named(name): Named,
 ) -> Result<(StatusCode, Json<Frozen>), GatewayError> {
+    audit::about(&name);
     let frozen = gateway.functions.freeze(&name).await?;
     Ok((StatusCode::ACCEPTED, Json(Frozen { frozen })))
 }

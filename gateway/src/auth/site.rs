@@ -11,13 +11,12 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method};
 
 use crate::error::{GatewayError, excerpt};
-use crate::serve::cors::ANY;
 use crate::state::Gateway;
 
 /// Whose pages may do what.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sites<'c> {
-    /// The sites that were named: origins, or [`ANY`].
+    /// The sites that were named: origins. `*` names none: it is for functions, which are open here.
     named: &'c [String],
     /// Nothing but the name by which it is called tells who asks: there are no credentials, no certificate, and
     /// only this machine reaches it.
@@ -38,7 +37,7 @@ impl<'c> Sites<'c> {
     /// # Errors
     /// [`GatewayError::ForeignHost`], [`GatewayError::ForeignOrigin`].
     pub(super) fn check(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), GatewayError> {
-        if super::is_open(path) || self.named.iter().any(|named| named == ANY) {
+        if super::is_open(path) {
             return Ok(());
         }
         let host = headers.get(HOST).map(text);
@@ -129,9 +128,11 @@ mod tests {
         assert_eq!(refused(sites, (&Method::GET, CHANGED), "127.0.0.1:8080", evil), "", "it cannot read it");
         assert_eq!(refused(sites, (&Method::POST, "/function/echo"), "127.0.0.1:8080", evil), "");
         assert_eq!(refused(sites, (&Method::POST, "/async-function/echo"), "127.0.0.1:8080", evil), "");
-        let any = [ANY.to_owned()];
+        let any = [crate::serve::cors::ANY.to_owned()];
         let all = Sites { named: &any, by_name: true };
-        assert_eq!(refused(all, (&Method::POST, CHANGED), "evil.example", evil), "");
+        assert_eq!(refused(all, (&Method::POST, CHANGED), "127.0.0.1:8080", evil), "origin");
+        assert_eq!(refused(all, (&Method::GET, CHANGED), "evil.example", evil), "host");
+        assert_eq!(refused(all, (&Method::POST, "/function/echo"), "evil.example", evil), "");
     }
 
     #[test]

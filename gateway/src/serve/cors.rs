@@ -2,7 +2,8 @@
 //!
 //! Off unless origins are named. Then the gateway answers preflights for functions and the API alike, before
 //! credentials are asked for, as browsers send none with them; and answers that name an origin themselves,
-//! as functions may, are left alone. Cookies and remembered passwords are never asked to be sent.
+//! as functions may, are left alone. Cookies and remembered passwords are never asked to be sent. Everybody's pages
+//! (`*`) are let to what is open without credentials: who wants the API read has to name the site.
 
 use bramble_provider::Body;
 use http::header::{
@@ -12,7 +13,9 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
-/// Everybody's pages.
+use crate::auth::is_open;
+
+/// Everybody's pages, for functions.
 pub(crate) const ANY: &str = "*";
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS");
@@ -28,7 +31,7 @@ pub(super) struct Allowed(HeaderValue);
 /// What is to be named to a request, if its origin is one of these.
 pub(super) fn allowed<B>(origins: &[String], request: &Request<B>) -> Option<Allowed> {
     let origin = request.headers().get(ORIGIN)?;
-    if origins.iter().any(|allowed| allowed == ANY) {
+    if origins.iter().any(|allowed| allowed == ANY) && is_open(request.uri().path()) {
         return Some(Allowed(HeaderValue::from_static(ANY)));
     }
     origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then(|| Allowed(origin.clone()))
