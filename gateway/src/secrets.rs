@@ -9,18 +9,23 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bramble_provider::settings::TOKEN_ANNOTATION;
 use bramble_provider::{DEFAULT_NAMESPACE, FunctionSpec, ProviderError, SecretName, check_namespace};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::time::timeout;
 
 use crate::error::GatewayError;
 
 /// Most bytes of a value: what Docker Swarm takes.
 pub const MAX_VALUE_BYTES: usize = 500 * 1_024 - 1;
 
-/// A file that is being written begins like this; no secret's name does.
-const PART: &str = ".part-";
+/// The file that is being written, one at a time; no secret's name begins so.
+const PART: &str = ".part";
+
+/// Longest wait for deployments and other changes to end: less than clients wait for an answer.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// The secrets below one directory. Cloning copies a pointer.
 #[derive(Debug, Clone)]
@@ -29,7 +34,10 @@ pub struct Secrets {
     /// Written to while a value changes and its functions are told; read while functions are deployed with
     /// secrets, so that none of them begins with an old value for good.
     turn: Arc<RwLock<()>>,
+    longest_wait: Duration,
 }
+
+const BUSY: GatewayError = GatewayError::Busy { what: "changes of secrets and deployments with some" };
 
 /// A change of secrets under way: no other is, and no function that has some is being deployed.
 #[derive(Debug)]
@@ -46,23 +54,34 @@ pub struct Unchanged {
 impl Secrets {
     /// The secrets in `dir`, which need not be there.
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir, turn: Arc::default() }
+        Self { dir, turn: Arc::default(), longest_wait: LONGEST_WAIT }
     }
 
     /// Waits until no function is being deployed with secrets, and none changes.
-    pub async fn turn(&self) -> Turn {
-        Turn { _held: Arc::clone(&self.turn).write_owned().await }
+    ///
+    /// # Errors
+    /// [`GatewayError::Busy`] when that takes too long.
+    pub async fn turn(&self) -> Result<Turn, GatewayError> {
+        let held = timeout(self.longest_wait, Arc::clone(&self.turn).write_owned()).await;
+        held.map(|held| Turn { _held: held }).map_err(|_| BUSY)
     }
 
     /// Waits until no secret changes; none does while this is held.
-    pub async fn unchanged(&self) -> Unchanged {
-        Unchanged { _held: Arc::clone(&self.turn).read_owned().await }
+    ///
+    /// # Errors
+    /// [`GatewayError::Busy`] when that takes too long.
+    pub async fn unchanged(&self) -> Result<Unchanged, GatewayError> {
+        let held = timeout(self.longest_wait, Arc::clone(&self.turn).read_owned()).await;
+        held.map(|held| Unchanged { _held: held }).map_err(|_| BUSY)
     }
 
     /// As [`Self::unchanged`], and nothing for a function that has no secrets.
-    pub async fn unchanged_for(&self, spec: &FunctionSpec) -> Option<Unchanged> {
+    ///
+    /// # Errors
+    /// As [`Self::unchanged`].
+    pub async fn unchanged_for(&self, spec: &FunctionSpec) -> Result<Option<Unchanged>, GatewayError> {
         let has_some = !spec.secrets.is_empty() || spec.annotations.contains_key(TOKEN_ANNOTATION);
-        if has_some { Some(self.unchanged().await) } else { None }
+        if has_some { self.unchanged().await.map(Some) } else { Ok(None) }
     }
 
     /// The names of a namespace, in order.
@@ -194,7 +213,7 @@ fn parse(file: &str) -> Option<(String, SecretName)> {
 
 fn write(dir: &Path, path: &Path, value: &[u8]) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let part = dir.join(format!("{PART}{}", path.file_name().unwrap_or_default().display()));
+    let part = dir.join(PART);
     let written = (|| {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
         file.write_all(value)?;
@@ -226,7 +245,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let secrets = Secrets::new(dir.path().join("secrets"));
         assert_eq!(secrets.all().await.unwrap(), []);
-        let turn = secrets.turn().await;
+        let turn = secrets.turn().await.unwrap();
         secrets.create(&turn, DEFAULT_NAMESPACE, &name("db"), b"one".to_vec()).await.unwrap();
         secrets.create(&turn, "team", &name("db"), b"two".to_vec()).await.unwrap();
         for (file, mode) in [("secrets", 0o700), ("secrets/db", 0o600), ("secrets/db_team", 0o600)] {
@@ -245,7 +264,7 @@ mod tests {
     async fn tells_new_ones_and_known_ones_apart() {
         let dir = tempfile::tempdir().unwrap();
         let secrets = Secrets::new(dir.path().to_owned());
-        let (turn, own) = (secrets.turn().await, name("a.b-c"));
+        let (turn, own) = (secrets.turn().await.unwrap(), name("a.b-c"));
         let missing = secrets.replace(&turn, "x", &own, b"1".to_vec()).await.unwrap_err();
         assert!(matches!(missing, GatewayError::UnknownSecret(_)));
         assert!(matches!(secrets.remove(&turn, "x", &own).await, Err(GatewayError::UnknownSecret(_))));
@@ -256,11 +275,36 @@ mod tests {
         assert_eq!(secrets.read("x", &own).unwrap().unwrap(), b"3");
     }
 
+    #[tokio::test]
+    async fn a_name_as_long_as_they_get_is_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let secrets = Secrets::new(dir.path().to_owned());
+        let long = name(&[63, 63, 63, 61].map(|length| "a".repeat(length)).join("."));
+        let turn = secrets.turn().await.unwrap();
+        for namespace in [DEFAULT_NAMESPACE, "b"] {
+            secrets.create(&turn, namespace, &long, b"1".to_vec()).await.unwrap();
+            assert_eq!(secrets.names(namespace).await.unwrap(), std::slice::from_ref(&long));
+            secrets.remove(&turn, namespace, &long).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_ever_for_a_deployment() {
+        let longest_wait = Duration::from_millis(10);
+        let secrets = Secrets { longest_wait, ..Secrets::new("/nowhere".into()) };
+        let deployment = secrets.unchanged().await.unwrap();
+        let (change, behind) = tokio::join!(secrets.turn(), secrets.unchanged());
+        assert!(matches!(change, Err(GatewayError::Busy { .. })));
+        assert!(matches!(behind, Err(GatewayError::Busy { .. })), "who came after the change");
+        drop(deployment);
+        secrets.turn().await.unwrap();
+    }
+
     #[test]
     fn only_names_are_secrets() {
         assert_eq!(parse("db"), Some((DEFAULT_NAMESPACE.to_owned(), name("db"))));
         assert_eq!(parse("a.b_team"), Some(("team".to_owned(), name("a.b"))));
-        for file in [".part-db", "db_", "_team", "a_b_c", "UPPER", "db~"] {
+        for file in [".part", "db_", "_team", "a_b_c", "UPPER", "db~"] {
             assert_eq!(parse(file), None, "{file}");
         }
     }

@@ -16,6 +16,9 @@ pub const MAX_LABEL_BYTES: usize = 63;
 /// Longest secret name, a DNS subdomain (RFC 1123).
 pub const MAX_SECRET_NAME_BYTES: usize = 253;
 
+/// Longest name of a file, on every file system that a gateway is likely to have (`NAME_MAX`).
+const MAX_FILE_NAME_BYTES: usize = 255;
+
 /// A function's name, with its namespace when that is not [`DEFAULT_NAMESPACE`].
 ///
 /// Both parts are DNS labels (RFC 1123: lower-case letters, digits and inner hyphens, at most 63
@@ -92,6 +95,11 @@ impl SecretName {
     /// The written form.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether a file can be called as it is in a namespace: with the namespace it may be too long for one.
+    pub fn fits(&self, namespace: &str) -> bool {
+        self.in_namespace(namespace).len() <= MAX_FILE_NAME_BYTES
     }
 
     /// What it is called among the secrets of all namespaces, as a file or in a Swarm: the name itself in
@@ -227,6 +235,13 @@ mod tests {
         assert_eq!((name.in_namespace(DEFAULT_NAMESPACE), name.in_namespace("")), ("db".into(), "db".into()));
         assert_eq!(name.in_namespace("team"), "db_team");
         assert!(SecretName::parse("db_team").is_err());
+    }
+
+    #[test]
+    fn a_secrets_name_fits_with_its_namespace() {
+        let longest = [63, 63, 63, 61].map(|length| "a".repeat(length)).join(".");
+        let name = SecretName::parse(&longest).unwrap();
+        assert!(name.fits(DEFAULT_NAMESPACE) && name.fits("b") && !name.fits("bb"));
     }
 
     #[test]

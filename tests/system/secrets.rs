@@ -97,6 +97,7 @@ fn bad_secrets_are_refused_by_the_field() {
         (json!({"name": "a", "rawValue": "no base64!"}), "rawValue"),
         (json!({"name": "a", "value": "x", "namespace": "../x"}), "namespace"),
         (json!({"name": "a", "value": "x", "namespace": "a_b"}), "namespace"),
+        (json!({"name": longest_name(), "value": "x", "namespace": "team"}), "name"),
     ] {
         for method in ["POST", "PUT"] {
             write(&gateway, method, document.clone()).refused(400, "invalid_spec", says);
@@ -110,6 +111,26 @@ fn bad_secrets_are_refused_by_the_field() {
             .count(),
         0
     );
+}
+
+/// A name as long as they get.
+fn longest_name() -> String {
+    [63, 63, 63, 61].map(|length| "a".repeat(length)).join(".")
+}
+
+#[test]
+fn a_secret_with_the_longest_name_is_one_like_any_other() {
+    let gateway = Gateway::start();
+    let name = longest_name();
+    write(&gateway, "POST", json!({"name": name, "value": "first"})).expect(201);
+    gateway.deploy_with("files", &files(), json!({"secrets": [name]}));
+    write(&gateway, "PUT", json!({"name": name, "value": "second"})).expect(202);
+    gateway.invoke("files", &format!("r3{name}")).says(200, "second");
+    let document = json!({"name": name, "namespace": "team"});
+    write(&gateway, "DELETE", document).refused(400, "invalid_spec", "name");
+    let image = gateway.upload(&files());
+    let other = gateway.create("other", &image, json!({"secrets": [name], "namespace": "team"}));
+    other.refused(400, "invalid_spec", "secrets");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use http::{HeaderMap, StatusCode};
 use super::body;
 use super::extract::{Named, Params, function_name};
 use super::modules;
-use super::secrets::check_token;
+use super::secrets::{check_names, check_token, choices};
 use super::store;
 use super::wire::{
     Deployment, Frozen, FunctionStatus, HalfStatus, Module, Removal, Runtimes, Scaling, Usage, invalid,
@@ -83,7 +83,9 @@ async fn deploy(gateway: &Arc<Gateway>, body: Body, mode: Mode) -> Result<Status
         Code::Hybrid { .. } => "annotations.bramble.module",
     };
     audit::about(&spec.name);
-    let unchanged = gateway.secrets.unchanged_for(&spec).await;
+    let namespace = spec.name.namespace().to_owned();
+    check_names(&spec)?;
+    let unchanged = gateway.secrets.unchanged_for(&spec).await?;
     let change = async move |gateway: Arc<Gateway>| {
         // Held to the end: what is deployed now begins with the secrets' values of now.
         let _unchanged = unchanged;
@@ -100,6 +102,11 @@ async fn deploy(gateway: &Arc<Gateway>, body: Body, mode: Mode) -> Result<Status
         };
         match deployed {
             Ok(_) => Ok(StatusCode::ACCEPTED),
+            // Names of other namespaces are not for whoever asks in this one.
+            Err(GatewayError::Provider(ProviderError::UnknownSecret { name, .. })) => {
+                let choices = choices(&gateway, &namespace).await?;
+                Err(ProviderError::UnknownSecret { name, choices }.into())
+            }
             // Not what the path names is missing, but what the document does.
             Err(GatewayError::Provider(error @ ProviderError::UnknownModule(_))) => {
                 Err(invalid(field, error).into())
@@ -136,7 +143,7 @@ pub(super) async fn upload(
     let taken = modules::take(&gateway, &params, &headers, body).await?;
     audit::about(&name);
     // What is there may be given secrets until it is this one's turn.
-    let unchanged = gateway.secrets.unchanged().await;
+    let unchanged = gateway.secrets.unchanged().await?;
     let change = async move |gateway: Arc<Gateway>| {
         let _unchanged = unchanged;
         gateway.functions.deploy_module(name, taken.stored.info.digest).await?;

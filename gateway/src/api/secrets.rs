@@ -84,7 +84,7 @@ pub(super) async fn list(State(gateway): Shared, params: Params) -> Result<Json<
     responses(
         (status = 201, description = "stored"),
         (status = 409, description = "`secret_exists`"),
-        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+        (status = 503, description = "`busy`: a deployment or another change takes long; `unavailable`: what runs or stores it cannot be reached"),
         (status = 507, description = "`out_of_storage`"),
     ),
 )]
@@ -94,7 +94,7 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<StatusCode, GatewayError> {
     let (named, value) = named_value(&params, body).await?;
-    let turn = gateway.secrets.turn().await;
+    let turn = gateway.secrets.turn().await?;
     let change = async move |gateway: Arc<Gateway>| {
         gateway.secrets.create(&turn, &named.namespace, &named.name, value).await?;
         // Functions may have been waiting for it: a hybrid whose containers it kept from starting.
@@ -115,7 +115,7 @@ pub(super) async fn create(
     responses(
         (status = 202, description = "replaced"),
         (status = 404, description = "`unknown_secret`"),
-        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+        (status = 503, description = "`busy`: a deployment or another change takes long; `unavailable`: what runs or stores it cannot be reached"),
         (status = 507, description = "`out_of_storage`"),
     ),
 )]
@@ -125,7 +125,7 @@ pub(super) async fn update(
     body: Body,
 ) -> Result<StatusCode, GatewayError> {
     let (named, value) = named_value(&params, body).await?;
-    let turn = gateway.secrets.turn().await;
+    let turn = gateway.secrets.turn().await?;
     let change = async move |gateway: Arc<Gateway>| {
         gateway.secrets.replace(&turn, &named.namespace, &named.name, value).await?;
         tell(&gateway, turn, named).await?;
@@ -145,7 +145,7 @@ pub(super) async fn update(
         (status = 202, description = "removed"),
         (status = 404, description = "`unknown_secret`"),
         (status = 409, description = "`secret_in_use`"),
-        (status = 503, description = "`unavailable`: what runs or stores it cannot be reached"),
+        (status = 503, description = "`busy`: a deployment or another change takes long; `unavailable`: what runs or stores it cannot be reached"),
         (status = 507, description = "`out_of_storage`"),
     ),
 )]
@@ -156,7 +156,7 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, GatewayError> {
     let document: SecretDocument = body::json(body).await?;
     let Named { namespace, name } = document.named(&params)?;
-    let turn = gateway.secrets.turn().await;
+    let turn = gateway.secrets.turn().await?;
     let change = async move |gateway: Arc<Gateway>| {
         if let Some(function) = user_of(&gateway, &namespace, &name) {
             return Err(GatewayError::SecretInUse { name, function });
@@ -180,6 +180,25 @@ async fn named_value(params: &Params, body: Body) -> Result<(Named, Vec<u8>), Ga
     let document: SecretDocument = body::json(body).await?;
     let named = document.named(params)?;
     Ok((named, document.into_value()?))
+}
+
+/// Refuses a spec with a secret that there cannot be.
+pub(super) fn check_names(spec: &FunctionSpec) -> Result<(), ProviderError> {
+    spec.secrets.iter().try_for_each(|name| check_length("secrets", name, spec.name.namespace()))
+}
+
+/// The secrets of a namespace, for the message about another one.
+pub(super) async fn choices(gateway: &Gateway, namespace: &str) -> Result<String, ProviderError> {
+    let names = gateway.secrets.names(namespace).await?;
+    let names: Vec<_> = names.iter().map(SecretName::as_str).collect();
+    Ok(if names.is_empty() { "none".to_owned() } else { names.join(", ") })
+}
+
+fn check_length(field: &str, name: &SecretName, namespace: &str) -> Result<(), ProviderError> {
+    if name.fits(namespace) {
+        return Ok(());
+    }
+    Err(invalid(field, format!("{:?} is too long with namespace {namespace}", name.as_str())))
 }
 
 /// Refuses a spec whose token is in no secret.
@@ -234,6 +253,7 @@ impl SecretDocument {
         let name = self.name.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| required("name"))?;
         let name = SecretName::parse(name).map_err(|error| invalid("name", error))?;
         let namespace = namespace(self.namespace.as_deref(), params.get("namespace"))?;
+        check_length("name", &name, &namespace)?;
         audit::about(format_args!("{name}.{namespace}"));
         Ok(Named { namespace, name })
     }

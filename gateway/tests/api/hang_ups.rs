@@ -68,7 +68,7 @@ fn a_changed_secret_is_shown_to_functions_though_its_client_hangs_up() {
         hang_up(&server, "PUT", "/system/secrets", json!({"name": "db", "value": "second"})).await;
         assert!(is_busy(&server).await, "another one could write the same file");
         drop(release);
-        drop(server.gateway.secrets.turn().await);
+        drop(server.gateway.secrets.turn().await.unwrap());
         assert_eq!(seen(&server), ["second"]);
     });
 }
@@ -82,7 +82,7 @@ fn a_deployment_keeps_secrets_from_changing_though_its_client_hangs_up() {
         hang_up(&server, "POST", "/system/functions", document).await;
         assert!(is_busy(&server).await, "it could end with a value that was replaced");
         drop(release);
-        drop(server.gateway.secrets.turn().await);
+        drop(server.gateway.secrets.turn().await.unwrap());
         assert!(server.gateway.functions.get("later").is_some());
     });
 }
@@ -105,7 +105,7 @@ fn a_namespace_is_known_once_it_is_stored_though_its_client_hangs_up() {
 fn an_upload_waits_until_no_secret_changes() {
     runtime().block_on(async {
         let server = Server::start().await;
-        let turn = server.gateway.secrets.turn().await;
+        let turn = server.gateway.secrets.turn().await.unwrap();
         let module = wat::parse_str(IDLE).unwrap();
         let mut upload = Box::pin(server.call("PUT", "/system/functions/idle", WASM, module));
         // It is stored first.

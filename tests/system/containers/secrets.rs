@@ -56,6 +56,10 @@ fn a_new_value_replaces_the_containers_and_the_old_ones_go() {
     let reads = format!("/conform read /var/openfaas/secrets/{secret}");
     gateway.conform(&name, &reads, json!({"secrets": [secret]}));
     gateway.invoke(&name, "").says(200, "first");
+    let elsewhere = json!({"secrets": ["nowhere"], "namespace": "team"});
+    let refused = gateway.create(&name, CONFORM, elsewhere);
+    assert!(!refused.text().contains(&secret), "what another namespace has: {}", refused.text());
+    refused.refused(400, "unknown_secret", "nowhere; possible choices: none");
     let before = image_of(&docker, &name);
     for value in ["second", "third", "fourth"] {
         write("PUT", value).expect(202);
