@@ -22,6 +22,9 @@ const CATCH_UP: &str = "bramble.catch_up";
 /// Longest text of a schedule.
 const MAX_SCHEDULE_CHARS: usize = 256;
 
+/// Longest pause of `@every`.
+const LONGEST_PAUSE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// How late a missed run is made up for, where the function does not say.
 const DEFAULT_CATCH_UP: Duration = Duration::from_secs(5 * 60);
 const LONGEST_CATCH_UP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -36,9 +39,18 @@ const LONGEST_SETBACK: Duration = Duration::from_secs(2 * 60 * 60);
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
     text: String,
-    cron: Cron,
+    instants: Instants,
     zone: TimeZone,
     catch_up: Duration,
+}
+
+/// Which instants a schedule means.
+#[derive(Debug, Clone)]
+enum Instants {
+    /// Those of five fields, in a time zone.
+    Cron(Box<Cron>),
+    /// One each so many seconds since the Unix epoch: the same ones after a restart.
+    Every(i64),
 }
 
 /// What is to be done now.
@@ -68,10 +80,19 @@ impl Schedule {
         if text.is_empty() || text.len() > MAX_SCHEDULE_CHARS {
             return Err(no_schedule("is no schedule of five fields"));
         }
-        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        let cron = parser
-            .parse(text)
-            .map_err(|error| no_schedule(&format!("is no schedule of five fields ({error})")))?;
+        let instants = match text.strip_prefix("@every") {
+            Some(pause) => every(pause).ok_or_else(|| {
+                refused(SCHEDULE, text, "is no pause from 1s to 8760h, such as \"@every 5m\"".to_owned())
+            })?,
+            None => {
+                let parser =
+                    CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+                let cron = parser
+                    .parse(text)
+                    .map_err(|error| no_schedule(&format!("is no schedule of five fields ({error})")))?;
+                Instants::Cron(Box::new(cron))
+            }
+        };
         let zone = match annotations.get(TIMEZONE).map(|zone| zone.trim()) {
             None | Some("") => TimeZone::UTC,
             Some(name) => TimeZone::get(name)
@@ -84,7 +105,7 @@ impl Schedule {
                 .filter(|window| *window <= LONGEST_CATCH_UP)
                 .ok_or_else(|| refused(CATCH_UP, text, "is no duration of at most 168h, such as 1h"))?,
         };
-        let schedule = Self { text: text.to_owned(), cron, zone, catch_up };
+        let schedule = Self { text: text.to_owned(), instants, zone, catch_up };
         match schedule.next(Timestamp::UNIX_EPOCH) {
             Some(_) => Ok(Some(schedule)),
             None => Err(no_schedule("names a day that never comes")),
@@ -98,8 +119,29 @@ impl Schedule {
 
     /// The first instant after `after`.
     pub(super) fn next(&self, after: Timestamp) -> Option<Timestamp> {
-        let after = after.to_zoned(self.zone.clone());
-        self.cron.find_next_occurrence(&after, false).ok().map(|next| next.timestamp())
+        match &self.instants {
+            Instants::Cron(cron) => {
+                let after = after.to_zoned(self.zone.clone());
+                cron.find_next_occurrence(&after, false).ok().map(|next| next.timestamp())
+            }
+            Instants::Every(seconds) => {
+                let whole = after.as_second().div_euclid(*seconds).saturating_add(1);
+                Timestamp::from_second(whole.saturating_mul(*seconds)).ok()
+            }
+        }
+    }
+
+    /// The last instant up to `now`.
+    fn last(&self, now: Timestamp) -> Option<Timestamp> {
+        match &self.instants {
+            Instants::Cron(cron) => {
+                let zoned = now.to_zoned(self.zone.clone());
+                cron.find_previous_occurrence(&zoned, true).ok().map(|last| last.timestamp())
+            }
+            Instants::Every(seconds) => {
+                Timestamp::from_second(now.as_second().div_euclid(*seconds) * seconds).ok()
+            }
+        }
     }
 
     /// What is to be done at `now`, having seen to all instants up to `seen`.
@@ -111,14 +153,19 @@ impl Schedule {
             let seen = if setback > signed(LONGEST_SETBACK) { now } else { seen };
             return Due { run: None, seen };
         }
-        let zoned = now.to_zoned(self.zone.clone());
-        let last = self.cron.find_previous_occurrence(&zoned, true).ok().map(|last| last.timestamp());
-        let Some(last) = last.filter(|last| *last > seen && *last <= now) else {
+        let Some(last) = self.last(now).filter(|last| *last > seen && *last <= now) else {
             return Due { run: None, seen };
         };
         let late = now.duration_since(last);
         Due { run: (late <= signed(self.catch_up.max(SLACK))).then_some(last), seen: last }
     }
+}
+
+/// `@every` and a pause, in whole seconds as the original's connector has it.
+fn every(pause: &str) -> Option<Instants> {
+    let pause = parse_duration(pause.trim()).ok().filter(|pause| *pause <= LONGEST_PAUSE)?;
+    let seconds = i64::try_from(pause.as_secs()).ok().filter(|seconds| *seconds > 0)?;
+    Some(Instants::Every(seconds))
 }
 
 fn signed(duration: Duration) -> SignedDuration {
@@ -168,6 +215,11 @@ mod tests {
         follows(&schedule("*/5 * * * *"), &["2026-01-01T00:00:00Z", "2026-01-01T00:05:00Z"]);
         follows(&schedule("@hourly"), &["2026-01-01T00:00:01Z", "2026-01-01T01:00:00Z"]);
         follows(&schedule("0 9 * * MON-FRI"), &["2026-11-20T09:00:00Z", "2026-11-23T09:00:00Z"]);
+        follows(
+            &schedule("@every 90s"),
+            &["2026-01-01T00:00:00Z", "2026-01-01T00:01:30Z", "2026-01-01T00:03:00Z"],
+        );
+        follows(&schedule("@every 1h30m"), &["2026-01-01T00:00:01Z", "2026-01-01T01:30:00Z"]);
         follows(&schedule("0 0 29 2 *"), &["2026-01-01T00:00:00Z", "2028-02-29T00:00:00Z"]);
     }
 
@@ -178,12 +230,16 @@ mod tests {
         follows(&berlin, &["2026-10-24T00:00:00Z", "2026-10-24T07:00:00Z", "2026-10-25T08:00:00Z"]);
         // The hour that comes twice has one run, and the one that is left out has one too.
         let night = read(&[(SCHEDULE, "30 2 * * *"), (TIMEZONE, "Europe/Berlin")]).unwrap().unwrap();
-        let mut runs = 0;
-        let (mut time, end) = (at("2026-10-24T12:00:00Z"), at("2026-10-25T12:00:00Z"));
-        while let Some(next) = night.next(time).filter(|next| *next < end) {
-            (time, runs) = (next, runs + 1);
+        for (time, end) in [
+            ("2026-10-24T12:00:00Z", "2026-10-25T12:00:00Z"),
+            ("2026-03-28T12:00:00Z", "2026-03-29T12:00:00Z"),
+        ] {
+            let (mut time, mut runs) = (at(time), 0);
+            while let Some(next) = night.next(time).filter(|next| *next < at(end)) {
+                (time, runs) = (next, runs + 1);
+            }
+            assert_eq!(runs, 1, "before {end}");
         }
-        assert_eq!(runs, 1);
     }
 
     #[test]
@@ -194,7 +250,10 @@ mod tests {
             (SCHEDULE, "* * * *"),
             (SCHEDULE, "* * * * * *"),
             (SCHEDULE, "61 * * * *"),
-            (SCHEDULE, "@every 5m"),
+            (SCHEDULE, "@every"),
+            (SCHEDULE, "@every now"),
+            (SCHEDULE, "@every 900ms"),
+            (SCHEDULE, "@every 9999h"),
             (SCHEDULE, "0 0 30 2 *"),
             (TIMEZONE, "Middle/Earth"),
             (CATCH_UP, "sometimes"),
@@ -233,6 +292,17 @@ mod tests {
         let none = read(&[(SCHEDULE, "@hourly"), (CATCH_UP, "0")]).unwrap().unwrap();
         assert_eq!(none.due(seen, at("2026-01-01T12:01:00Z")), Due { run: None, seen: nine });
         assert_eq!(none.due(seen, at("2026-01-01T12:00:05Z")).run, Some(nine), "the gateway was busy");
+    }
+
+    #[test]
+    fn a_pause_has_each_of_its_instants_once() {
+        let every = schedule("@every 5m");
+        let five = at("2026-01-01T12:05:00Z");
+        let seen = at("2026-01-01T12:03:00Z");
+        assert_eq!(every.due(seen, at("2026-01-01T12:04:59Z")), Due { run: None, seen });
+        let due = every.due(seen, at("2026-01-01T12:05:01Z"));
+        assert_eq!(due, Due { run: Some(five), seen: five });
+        assert_eq!(every.due(five, at("2026-01-01T12:09:59Z")).run, None);
     }
 
     #[test]
