@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::bail;
@@ -21,7 +22,7 @@ pub struct Catalogue {
     dir: Option<PathBuf>,
     /// Larger files are left out: they could not be deployed.
     max_bytes: u64,
-    seen: Mutex<Seen>,
+    seen: Arc<Mutex<Seen>>,
 }
 
 /// By file, what it looked like and its digest.
@@ -39,7 +40,7 @@ impl Catalogue {
         if let Some(dir) = dir.filter(|dir| !dir.is_dir()) {
             bail!("cannot use store_dir = {}: it is no directory", dir.display());
         }
-        Ok(Self { dir: dir.map(Path::to_owned), max_bytes, seen: Mutex::default() })
+        Ok(Self { dir: dir.map(Path::to_owned), max_bytes, seen: Arc::default() })
     }
 
     /// The digests of the files that are there.
@@ -48,12 +49,14 @@ impl Catalogue {
     /// [`ProviderError::Internal`] for a panic.
     pub(crate) async fn digests(&self) -> Result<HashMap<&'static str, Digest>, ProviderError> {
         let Some(dir) = self.dir.clone() else { return Ok(HashMap::new()) };
-        let mut seen = self.seen.lock().await;
-        // Who is dropped meanwhile leaves nothing behind, and it is all looked at anew.
-        let (before, max_bytes) = (std::mem::take(&mut *seen), self.max_bytes);
-        let looked = tokio::task::spawn_blocking(move || look(&dir, max_bytes, &before)).await;
-        *seen = looked.map_err(|panic| ProviderError::internal("looking at the store's folder", panic))?;
-        Ok(seen.iter().map(|(file, (_, digest))| (*file, *digest)).collect())
+        let mut seen = Arc::clone(&self.seen).lock_owned().await;
+        let max_bytes = self.max_bytes;
+        // It goes on when whoever asks hangs up: what was hashed is known to the next one.
+        let looked = tokio::task::spawn_blocking(move || {
+            *seen = look(&dir, max_bytes, &seen);
+            seen.iter().map(|(file, (_, digest))| (*file, *digest)).collect()
+        });
+        looked.await.map_err(|panic| ProviderError::internal("looking at the store's folder", panic))
     }
 
     /// The file with this digest.
@@ -96,6 +99,17 @@ fn look(dir: &Path, max_bytes: u64, before: &Seen) -> Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
+
+    #[tokio::test]
+    async fn what_was_hashed_for_somebody_who_hung_up_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("echo.wasm"), "a").unwrap();
+        let catalogue = Catalogue::open(Some(dir.path()), 4).unwrap();
+        assert!(catalogue.digests().now_or_never().is_none(), "it hangs up while files are read");
+        let seen = catalogue.seen.lock().await;
+        assert_eq!(seen.keys().copied().collect::<Vec<_>>(), ["echo.wasm"]);
+    }
 
     #[tokio::test]
     async fn a_file_is_known_by_the_digest_it_has_now() {

@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use bramble_provider::{Body, FunctionName, ProviderError, SecretName};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -148,6 +148,9 @@ struct Answer {
     code: &'static str,
     retry_after: Option<Duration>,
 }
+
+/// Tells an answer of ours from one of a function, as the original's proxy does.
+const INTERNAL: HeaderName = HeaderName::from_static("x-openfaas-internal");
 
 /// How soon a client may try again when nothing better is known.
 const RETRY_SOON: Duration = Duration::from_secs(1);
@@ -307,6 +310,7 @@ fn respond(answer: Answer, error: &dyn std::error::Error, leader: Option<&str>) 
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(INTERNAL, HeaderValue::from_static("proxy"));
     if let Some(wait) = answer.retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
     }
@@ -363,6 +367,7 @@ mod tests {
         let response = error_response(&error);
         assert_eq!(response.status().as_u16(), status, "{error:?}");
         assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        assert_eq!(response.headers()[INTERNAL], "proxy");
         let retry = response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned());
         assert_eq!(retry.as_deref(), retry_after, "{error:?}");
         let body = response.into_body().collect().await.unwrap().to_bytes();

@@ -19,7 +19,7 @@ use super::wire::{
     required,
 };
 use crate::auth::audit;
-use crate::error::GatewayError;
+use crate::error::{GatewayError, excerpt};
 use crate::functions::{Function, Half, Mode};
 use crate::state::Gateway;
 
@@ -245,6 +245,9 @@ pub(super) async fn scale(
     let own = scaling.namespace.as_deref();
     let name = match own {
         None | Some("") => name,
+        Some(other) if name.namespace() != DEFAULT_NAMESPACE && other != name.namespace() => {
+            return Err(invalid("namespace", format!("{:?} is not that of the path", excerpt(other))).into());
+        }
         namespace => function_name("namespace", name.name(), namespace)?,
     };
     if let Some(said) = scaling.service_name.as_deref().filter(|said| !said.is_empty()) {

@@ -116,6 +116,26 @@ async fn scaling_is_seen_at_once_and_zero_is_left_out() {
 }
 
 #[tokio::test]
+async fn a_scaling_that_names_two_namespaces_scales_in_none() {
+    let server = Server::start().await;
+    let image = server.module(IDLE).await;
+    for namespace in ["dev", "team"] {
+        let document = json!({"service": "echo", "image": image, "namespace": namespace});
+        server.json("POST", FUNCTIONS, document).await.expect(202);
+    }
+    let scale = async |path: &str, body: Value| {
+        server.json("POST", &format!("/system/scale-function/{path}"), body).await
+    };
+    let body = json!({"namespace": "dev", "replicas": 2});
+    scale("echo.team", body.clone()).await.refused(400, "invalid_spec", "namespace");
+    assert_ne!(server.gateway.functions.get("echo.dev").unwrap().desired(), 2);
+    scale("echo", body).await.expect(202);
+    scale("echo.team", json!({"namespace": "team", "replicas": 3})).await.expect(202);
+    let desired = |name| server.gateway.functions.get(name).unwrap().desired();
+    assert_eq!((desired("echo.dev"), desired("echo.team")), (2, 3));
+}
+
+#[tokio::test]
 async fn activation_is_done_once_for_all_that_wait() {
     let server = Server::start().await;
     server.deploy("echo").await;
