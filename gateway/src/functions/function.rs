@@ -284,7 +284,11 @@ impl Inflight {
     /// [`ProviderError::Saturated`].
     pub fn admit(function: impl Into<Held>) -> Result<Self, ProviderError> {
         let function = function.into();
-        let Some(limit) = function.settings.max_inflight else { return Ok(Self::begin(function)) };
+        // In a container it is its watchdog's, for each replica.
+        let here = function.runtime != Runtime::Container;
+        let Some(limit) = function.settings.max_inflight.filter(|_| here) else {
+            return Ok(Self::begin(function));
+        };
         let live = function.live.clone();
         // One after the other, or several would take the last place.
         let _alone = live.admission.lock();

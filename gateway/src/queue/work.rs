@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bramble_provider::{Body, Invocation};
+use bramble_provider::{Body, Invocation, Runtime};
 use http::{HeaderValue, Method, Request, Uri};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -108,8 +108,12 @@ impl Dispatcher {
     /// How many calls of a function may run. It is not asked what the function would refuse anyway.
     fn room(&self, name: &str) -> Room {
         let Some(function) = self.gateway.functions.get(name) else { return Room::Gone };
+        let replicas = match function.runtime {
+            Runtime::Container => function.desired().max(1),
+            Runtime::Wasm | Runtime::Hybrid => 1,
+        };
         // What else runs of it takes its share: then it is tried again after a pause.
-        Room::Most(function.settings.max_inflight.unwrap_or(u32::MAX))
+        Room::Most(function.settings.max_inflight.map_or(u32::MAX, |each| each.saturating_mul(replicas)))
     }
 
     /// Has the starts on the disk, and then runs them.

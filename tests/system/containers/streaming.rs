@@ -222,3 +222,22 @@ fn a_client_that_hangs_up_before_the_answer_ends_the_program() {
     wait::until("the program has ended", || programs() == 0);
     gateway.idle(&name);
 }
+
+#[test]
+fn max_inflight_is_a_limit_of_each_replica() {
+    let docker = Docker::shared();
+    let name = docker.name("stream-each");
+    let gateway = docker.gateway();
+    let one_each = json!({"envVars": {"mode": "streaming", "max_inflight": "1"}});
+    gateway.conform(&name, "/conform drip 1000 20", one_each);
+    gateway.scale(&name, 2);
+    gateway.has_replicas(&name, 2);
+    let begin = || {
+        let mut wire = gateway.wire();
+        wire.head(&format!("GET /function/{name}"), &[]);
+        let status = wire.response().status;
+        (wire, status)
+    };
+    let (first, second, third) = (begin(), begin(), begin());
+    assert_eq!([first.1, second.1, third.1].map(|status| status.as_u16()), [200, 200, 429]);
+}
