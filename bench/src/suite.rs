@@ -64,7 +64,7 @@ pub struct Suite {
     /// Connections of the closed loop [default: 1,8,16,64, with --quick 1,16]
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
     connections: Vec<usize>,
-    /// Seconds of each side in each round [default: 0.5, with --quick 0.2]
+    /// Seconds of each side in each round [default: 0.4, with --quick 0.2]
     #[arg(long, value_name = "SECONDS")]
     seconds: Option<f64>,
     /// Also ask this URL what the gateway's echo is asked, in turns; may be repeated

@@ -38,7 +38,7 @@ pub(super) struct Effort {
 /// Longest that the samples of one kind may take; fewer are made of what is slow.
 pub(super) const PATIENCE: Duration = Duration::from_secs(12);
 /// The same of the starts from 0 of both runtimes. Each of a container takes some seconds, for its end above all.
-pub(super) const FROM_ZERO_PATIENCE: Duration = Duration::from_secs(50);
+pub(super) const FROM_ZERO_PATIENCE: Duration = Duration::from_secs(40);
 
 impl Effort {
     /// Of a whole run, about ten minutes with the budgets.
@@ -46,20 +46,20 @@ impl Effort {
         Self {
             connections: vec![1, 8, 16, 64],
             rounds: 3,
-            turn: Duration::from_millis(500),
+            turn: Duration::from_millis(400),
             news: 3,
             wasm_starts: 40,
             container_starts: 3,
-            leading_container_starts: 8,
+            leading_container_starts: 6,
             thaws: 15,
-            restarts: 8,
+            restarts: 6,
             loads: &[0.25, 0.5, 0.75],
             wasm_functions: &[10, 50, 200, 500],
             container_functions: &[1, 2, 4, 8],
             deploy_rounds: 3,
             deploy_turn: Duration::from_secs(2),
             steps: &[40.0, 120.0, 200.0, 120.0, 40.0],
-            step: Duration::from_secs(3),
+            step: Duration::from_millis(2_500),
         }
     }
 
