@@ -68,9 +68,13 @@
   (alias export $types "incoming-request" (type $request))
   (alias export $types "response-outparam" (type $answer))
 
-  (core module $memory (memory (export "memory") 4))
+  (core module $memory
+    (memory (export "memory") 4)
+    ;; For the text of an error, which nobody reads.
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 131072)))
   (core instance $m (instantiate $memory))
   (alias core export $m "memory" (core memory $bytes))
+  (alias core export $m "realloc" (core func $realloc))
   (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush") (memory $bytes)))
   (core func $fields (canon lower (func $types "[constructor]fields")))
   (core func $append (canon lower (func $types "[method]fields.append") (memory $bytes)))
@@ -78,7 +82,7 @@
   (core func $set-status (canon lower (func $types "[method]outgoing-response.set-status-code")))
   (core func $body (canon lower (func $types "[method]outgoing-response.body") (memory $bytes)))
   (core func $stream (canon lower (func $types "[method]outgoing-body.write") (memory $bytes)))
-  (core func $finish (canon lower (func $types "[static]outgoing-body.finish") (memory $bytes)))
+  (core func $finish (canon lower (func $types "[static]outgoing-body.finish") (memory $bytes) (realloc $realloc)))
   (core func $set (canon lower (func $types "[static]response-outparam.set") (memory $bytes)))
   (core func $drop-request (canon resource.drop $request))
   (core func $drop-stream (canon resource.drop $output))
