@@ -165,7 +165,7 @@ fn all_functions_together_stay_within_the_pool() {
 }
 
 #[test]
-fn one_wait_is_for_both_the_functions_slot_and_the_hosts() {
+fn who_waits_for_the_host_is_told_as_waiting() {
     let gateway = Start::new().flag("--pool-slots", "1").flag("--queue-wait", "300ms").start();
     gateway.deploy_with("held", &guest::cat(), slots(1));
     gateway.deploy_with("waits", &guest::cat(), slots(1));
@@ -180,10 +180,11 @@ fn one_wait_is_for_both_the_functions_slot_and_the_hosts() {
 
 #[test]
 fn the_pool_keeps_no_more_memory_than_its_share() {
-    let gateway = Start::new().flag("--keep-resident", "4Gi").start();
+    // 128 GiB for all slots that are asked for. A small machine does without a pool.
+    let gateway = Start::new().flag("--keep-resident", "256Mi").start();
     let engine = gateway.get("/system/info").expect(200).json()["wasm"].clone();
-    assert!(engine["slots"].as_u64() < engine["slots_wanted"].as_u64(), "{engine}");
     assert!(engine["reason"].as_str().unwrap().contains("of memory"), "{engine}");
+    assert!(gateway.metric("bramble_wasm_pool_slots") < 512.0, "{engine}");
     gateway.deploy("cat", &guest::cat());
     gateway.invoke("cat", "served").says(200, "served");
 }
